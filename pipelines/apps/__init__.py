@@ -1,0 +1,1 @@
+"""Text and web faces of a corpus: report, status, explanation, query."""

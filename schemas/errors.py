@@ -1,0 +1,96 @@
+"""Errors that say what, why and what to do, and the codes by which a failed source is recorded."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class StivError(Exception):
+    """Base of every error meant for a person. ``fix`` says what to do about it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.fix}".strip()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.message, self.fix))
+
+
+def _rebuild(kind: type[StivError], message: str, fix: str) -> StivError:
+    return kind(message, fix=fix)
+
+
+class UsageError(StivError):
+    """The command, recipe or input as given cannot work: nothing was done. Exit code 2."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """A recipe file or ``--set`` value is wrong."""
+
+
+class VariantError(UsageError):
+    """A named variant exists under another recipe, or a needed one does not exist."""
+
+
+class StorageError(StivError):
+    """Writing or reading the corpus failed: full disk, no permission, vanished folder. Exit code 2: mend it, run again."""
+
+    exit_code = 2
+
+
+class CorpusBusyError(UsageError):
+    """Another process is writing this corpus."""
+
+
+class TooManyErrorsError(StivError):
+    """More sources failed than the recipe allows. Exit code 3."""
+
+    exit_code = 3
+
+
+class ErrorCode(StrEnum):
+    """Why a source is ``error`` or ``partial``."""
+
+    NOT_FOUND = "not_found"
+    NO_PERMISSION = "no_permission"
+    READ_FAILED = "read_failed"
+    EMPTY_FILE = "empty_file"
+    UNREADABLE = "unreadable"
+    UNSUPPORTED = "unsupported"
+    NO_VIDEO_STREAM = "no_video_stream"
+    NO_FRAMES = "no_frames"
+    STILL_IMAGE = "still_image"
+    BAD_TIMESTAMPS = "bad_timestamps"
+    TRUNCATED = "truncated"
+    DAMAGED = "damaged"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    POISON = "poison"
+
+
+ERROR_CODES: dict[ErrorCode, tuple[bool, str]] = {
+    ErrorCode.NOT_FOUND: (True, "the file was listed but is not there any more"),
+    ErrorCode.NO_PERMISSION: (True, "the file may not be read by this user"),
+    ErrorCode.READ_FAILED: (True, "reading the file failed part-way (storage or network)"),
+    ErrorCode.EMPTY_FILE: (False, "the file has no bytes"),
+    ErrorCode.UNREADABLE: (False, "no known container: not a media file, or its header is lost"),
+    ErrorCode.UNSUPPORTED: (False, "the container or codec has no decoder here, or is not allowed"),
+    ErrorCode.NO_VIDEO_STREAM: (False, "the file has no video stream"),
+    ErrorCode.NO_FRAMES: (False, "a video stream is announced, but not one frame decodes"),
+    ErrorCode.STILL_IMAGE: (False, "the file is a still picture"),
+    ErrorCode.BAD_TIMESTAMPS: (False, "time stamps are missing or run backwards over most of the file"),
+    ErrorCode.TRUNCATED: (False, "the file ends well before the length its header announces; what decodes was used"),
+    ErrorCode.DAMAGED: (False, "some frames decode with errors; what decodes was used"),
+    ErrorCode.TIMEOUT: (True, "no frame within the time limit, or the whole source took too long"),
+    ErrorCode.CRASHED: (True, "the decoder process died"),
+    ErrorCode.POISON: (True, "the part with this source killed its worker again and again"),
+}
+"""Code → (worth retrying, meaning)."""
