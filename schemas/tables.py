@@ -1,0 +1,263 @@
+"""The tables of a corpus: every column with its type, unit and meaning. ``docs/tables.md`` is generated from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+FORMAT_VERSION = 1
+"""Of the corpus folder; raised when a reader of the old one would misread the new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One documented column. ``unit`` is empty for names and flags; ``nullable`` says whether NULL can occur."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    meaning: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One documented table: its folder in the corpus, what a row is, and its columns in order."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The schema as written to parquet; unit and meaning travel as field metadata."""
+        return pa.schema(
+            [
+                pa.field(c.name, c.type, c.nullable, {"unit": c.unit, "meaning": c.meaning})
+                for c in self.columns
+            ],
+            metadata={"stiv_table": self.name, "stiv_format": str(FORMAT_VERSION)},
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [c.name for c in self.columns]
+
+
+S, I32, I64, F32, F64, B, U64 = (
+    pa.string(),
+    pa.int32(),
+    pa.int64(),
+    pa.float32(),
+    pa.float64(),
+    pa.bool_(),
+    pa.uint64(),
+)
+STRINGS = pa.list_(pa.field("item", pa.string(), nullable=False))
+STRING_MAP = pa.map_(pa.string(), pa.string())
+
+
+def _col(name: str, type_: pa.DataType, unit: str, meaning: str, nullable: bool = True) -> Column:
+    return Column(name, type_, unit, meaning, nullable)
+
+
+_CLIP_ID = _col("clip_id", S, "", "hash of source and span; never changes", False)
+_SOURCE_ID = _col("source_id", S, "", "hash of the path relative to its input root and of the content", False)
+
+PLAN = Table(
+    "plan",
+    "a segment: a source, or a time span of one",
+    (
+        _col("segment_id", S, "", "hash of the path relative to its input root, size, modification time and span", False),
+        _col("uri", S, "", "where the source was when it was listed", False),
+        _col("rel_path", S, "", "path relative to the input root, with forward slashes", False),
+        _col("bytes", I64, "bytes", "size when listed; NULL where the listing does not tell", True),
+        _col("mtime_ns", I64, "ns", "modification time when listed, since 1970; NULL where the listing does not tell", True),
+        _col("segment", I32, "", "number of this segment within its source, from 0", False),
+        _col("segments", I32, "", "number of segments of the source", False),
+        _col("from_s", F64, "s", "start of the segment in the source's time; NULL: from the first frame"),
+        _col("to_s", F64, "s", "end of the segment in the source's time; NULL: to the last frame"),
+        _col("caption", S, "", "caption that the manifest gave for the source"),
+        _col("license", S, "", "licence that the manifest gave"),
+        _col("tags", STRINGS, "", "tags that the manifest gave"),
+        _col("extra", STRING_MAP, "", "further columns of the manifest, as text"),
+    ),
+)
+
+SOURCES = Table(
+    "sources",
+    "a source; the newest row of a source wins",
+    (
+        _SOURCE_ID,
+        _col("uri", S, "", "where the source was when it was listed", False),
+        _col("rel_path", S, "", "path relative to its input root", False),
+        _col("status", S, "", "`ok`, `partial` (some of it was used) or `error` (none of it was)", False),
+        _col("error_code", S, "", "why it is not `ok`; the codes are listed in docs/tables.md"),
+        _col("error", S, "", "the same in words"),
+        _col("container", S, "", "container format as FFmpeg names it"),
+        _col("codec", S, "", "video codec as FFmpeg names it"),
+        _col("pixel_format", S, "", "pixel format as FFmpeg names it"),
+        _col("width", I32, "px", "as displayed: after rotation and with square pixels"),
+        _col("height", I32, "px", "as displayed: after rotation and with square pixels"),
+        _col("coded_width", I32, "px", "as stored"),
+        _col("coded_height", I32, "px", "as stored"),
+        _col("rotation", I32, "degrees", "clockwise turn that makes the stored picture upright: 0, 90, 180 or 270"),
+        _col("sample_aspect_ratio", S, "", "of a stored pixel, as `width:height`"),
+        _col("fps", F64, "1/s", "mean frame rate: (frames − 1) / (last − first time stamp)"),
+        _col("variable_fps", B, "", "the gaps between frames differ by more than the time base's rounding"),
+        _col("num_frames", I64, "frames", "frames that decode"),
+        _col("announced_frames", I64, "frames", "frames that the header announces; NULL where it does not"),
+        _col("duration_s", F64, "s", "from the first frame to the end of the last"),
+        _col("has_audio", B, "", "there is at least one audio stream"),
+        _col("bytes", I64, "bytes", "size as read"),
+        _col("sha256", S, "", "of the content; equal for exact duplicates"),
+        _col("color_range", S, "", "`tv`, `pc` or NULL where unspecified"),
+        _col("color_matrix", S, "", "as FFmpeg names it; NULL where unspecified"),
+        _col("color_transfer", S, "", "as FFmpeg names it; NULL where unspecified"),
+        _col("color_primaries", S, "", "as FFmpeg names it; NULL where unspecified"),
+        _col("frames_decoded", I64, "frames", "frames decoded for the scan, repeats included (decode ledger)"),
+        _col("damaged_frames", I64, "frames", "frames flagged as corrupt, or decoded between an error and the next recovery point"),
+        _col("license", S, "", "licence that the manifest gave"),
+        _col("tags", STRINGS, "", "tags that the manifest gave"),
+        _col("extra", STRING_MAP, "", "further columns of the manifest, as text"),
+    ),
+)
+
+TRANSITIONS = Table(
+    "transitions",
+    "a change of shot",
+    (
+        _SOURCE_ID,
+        _col("start_frame", I64, "frames", "first frame of the transition; for a cut the first frame of the new shot", False),
+        _col("end_frame", I64, "frames", "first frame after the transition; equals start_frame for a cut", False),
+        _col("start_s", F64, "s", "time of start_frame", False),
+        _col("end_s", F64, "s", "time of end_frame", False),
+        _col("kind", S, "", "`cut`, `fade` or `dissolve`", False),
+        _col("score", F32, "0..1", "confidence of the detector", False),
+        _col("detector", S, "", "which detector found it", False),
+    ),
+)
+
+SIGNAL_COLUMNS = (
+    _col("motion", F32, "% of diagonal / s", "mean length of the optical flow (DIS) over the clip"),
+    _col("motion_p95", F32, "% of diagonal / s", "95th percentile over time of the mean flow length"),
+    _col("sharpness", F32, "0..1", "edge energy on the native luma plane, without resolution's influence; blurred or upscaled is low"),
+    _col("brightness", F32, "0..1", "mean luminance (0 black, 1 white)"),
+    _col("contrast", F32, "0..1", "standard deviation of luminance, as a share of its largest possible value"),
+    _col("colourfulness", F32, "0..", "Hasler and Süsstrunk's M3 measure: 0 grey, about 33 average, over 80 very colourful"),
+    _col("black_share", F32, "0..1", "share of samples that are black all over"),
+    _col("static_share", F32, "0..1", "share of samples without visible change from the one before"),
+    _col("bar_top", I32, "px", "height of a black bar at the top, in displayed pixels"),
+    _col("bar_bottom", I32, "px", "height of a black bar at the bottom, in displayed pixels"),
+    _col("bar_left", I32, "px", "width of a black bar on the left, in displayed pixels"),
+    _col("bar_right", I32, "px", "width of a black bar on the right, in displayed pixels"),
+    _col("bar_share", F32, "0..1", "share of the picture's area under black bars"),
+    _col("phash_a", U64, "", "64-bit perceptual hash at 1/6 of the clip, bars removed"),
+    _col("phash_b", U64, "", "64-bit perceptual hash at 1/2 of the clip, bars removed"),
+    _col("phash_c", U64, "", "64-bit perceptual hash at 5/6 of the clip, bars removed"),
+    _col("aesthetic_photo", F32, "0..10", "photographic quality from measured signals, without a network; not comparable with learned scores"),
+)
+
+CLIPS = Table(
+    "clips",
+    "a clip: a trimmed piece of one shot",
+    (
+        _CLIP_ID,
+        _SOURCE_ID,
+        _col("shot", I32, "", "number of the shot within the source, from 0", False),
+        _col("piece", I32, "", "number of the piece within the shot, from 0 (long shots are split)", False),
+        _col("stream_index", I32, "", "of the video stream within the source", False),
+        _col("start_pts", I64, "time base", "time stamp of the first frame", False),
+        _col("end_pts", I64, "time base", "time stamp of the first frame after the clip (exclusive)", False),
+        _col("time_base", S, "s", "length of one pts step, as `numerator/denominator`", False),
+        _col("start_frame", I64, "frames", "first frame, decoded frames counted from 0", False),
+        _col("end_frame", I64, "frames", "first frame after the clip (exclusive)", False),
+        _col("num_frames", I64, "frames", "end_frame − start_frame", False),
+        _col("start_s", F64, "s", "time of start_pts", False),
+        _col("end_s", F64, "s", "time of end_pts", False),
+        _col("duration_s", F64, "s", "end_s − start_s", False),
+        _col("fps", F64, "1/s", "num_frames / duration_s", False),
+        _col("width", I32, "px", "as displayed", False),
+        _col("height", I32, "px", "as displayed", False),
+        _col("damaged_frames", I64, "frames", "frames of the clip that decoded with errors", False),
+        *SIGNAL_COLUMNS,
+        _col("stills_frame", pa.list_(pa.field("item", I64, nullable=False)), "frames", "frame of each still"),
+        _col("stills_offset", pa.list_(pa.field("item", I64, nullable=False)), "bytes", "where each still's JPEG starts in the part's stills tar"),
+        _col("stills_size", pa.list_(pa.field("item", I64, nullable=False)), "bytes", "length of each still's JPEG"),
+    ),
+)
+
+SELECTIONS = Table(
+    "selections",
+    "a clip, as the rules before captions see it",
+    (
+        _CLIP_ID,
+        _col("selected", B, "", "no rule dropped it", False),
+        _col("reason", S, "", "name of the first rule that dropped it"),
+        _col("reasons", STRINGS, "", "names of all rules that drop it, in order", False),
+    ),
+)
+
+CAPTIONS = Table(
+    "captions",
+    "a selected clip with its caption",
+    (
+        _CLIP_ID,
+        _col("caption", S, "", "the caption to train on; NULL where no captioner had one"),
+        _col("caption_short", S, "", "one sentence or less"),
+        _col("caption_structured", S, "", "JSON object with named aspects"),
+        _col("captioner", S, "", "which captioner wrote the row; NULL where none did"),
+        _col("caption_scope", S, "", "`clip` where the text is about this clip, `source` where it is about the whole source"),
+        _col("caption_words", I32, "words", "length (runs of letters or digits; each CJK character counts as one)", False),
+        _col("caption_repetition", F32, "0..1", "share of word trigrams that repeat an earlier one", False),
+        _col("caption_script", S, "", "script of most letters: latin, cyrillic, han, …; NULL without letters"),
+        _col("caption_script_share", F32, "0..1", "share of the letters in that script"),
+    ),
+)
+
+DECISIONS = Table(
+    "decisions",
+    "a clip, with the final word on it",
+    (
+        _CLIP_ID,
+        _col("kept", B, "", "it goes into the shards", False),
+        _col("reason", S, "", "name of the first rule that dropped it"),
+        _col("reasons", STRINGS, "", "names of all rules that drop it, in order", False),
+    ),
+)
+
+SHARD_PLAN = Table(
+    "shard_plan",
+    "a kept clip and the shard it goes to",
+    (
+        _col("shard", S, "", "name of the tar without its ending, `NNNNNN`", False),
+        _CLIP_ID,
+        _col("part", I32, "", "part of the corpus that holds the clip", False),
+    ),
+)
+
+SHARDS = Table(
+    "shards",
+    "a sample of a shard",
+    (
+        _CLIP_ID,
+        _col("shard", S, "", "name of the tar without its ending, `NNNNNN`", False),
+        _col("shard_key", S, "", "WebDataset key of the sample", False),
+        _col("byte_offset", I64, "bytes", "where the .mp4 member's data starts in the tar", False),
+        _col("byte_size", I64, "bytes", "length of the .mp4 member's data", False),
+        _col("sha256", S, "", "of the .mp4 member's data", False),
+        _col("start_frame", I64, "frames", "first source frame that was exported", False),
+        _col("end_frame", I64, "frames", "first source frame after those exported", False),
+        _col("num_frames", I64, "frames", "frames that the .mp4 decodes to", False),
+        _col("width", I32, "px", "of the .mp4 as displayed", False),
+        _col("height", I32, "px", "of the .mp4 as displayed", False),
+        _col("fps", F64, "1/s", "num_frames / duration of the .mp4", False),
+        _col("how", S, "", "`copy` (packets of the source) or `encode`", False),
+        _col("caption", S, "", "caption as exported"),
+    ),
+)
+
+TABLES: dict[str, Table] = {
+    t.name: t for t in (PLAN, SOURCES, TRANSITIONS, CLIPS, SELECTIONS, CAPTIONS, DECISIONS, SHARD_PLAN, SHARDS)
+}
