@@ -1,0 +1,172 @@
+"""The curation recipe: every setting once, with its default, limits and meaning. Flags, YAML, docs and errors come from here.
+
+Sections map to stages. ``plan`` and ``scan`` define the corpus; the others may differ from one named variant to the next.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,62}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Plan(_Section):
+    """How the input is split into parts, the unit of work and of commit."""
+
+    part_minutes: float = Field(10.0, gt=0, description="CPU-minutes of scanning that a part should hold, estimated from file sizes.")
+    part_sources: int = Field(2000, ge=1, description="Most sources in a part.")
+
+
+class Shots(_Section):
+    """Finding transitions and making clips of what lies between them."""
+
+    adaptive_threshold: float = Field(3.0, gt=0, description="PySceneDetect AdaptiveDetector: how far a frame's change stands out from its neighbours' to nominate a cut.")
+    histogram_threshold: float = Field(0.20, gt=0, le=1, description="PySceneDetect HistogramDetector: luma histogram difference that nominates a gradual change.")
+    trim_frames: int = Field(2, ge=0, description="Frames removed on each side of a cut; fades and dissolves are removed whole, and these frames besides.")
+    min_s: float = Field(2.0, gt=0, description="Shortest clip in seconds; shorter pieces are not made into clips.")
+    max_s: float = Field(20.0, gt=0, description="Longest clip in seconds; longer shots are split.")
+
+    @model_validator(mode="after")
+    def _order(self) -> Shots:
+        if self.max_s < 2 * self.min_s:
+            raise ValueError("max_s must be at least twice min_s, so that a shot just over max_s splits into two clips")
+        return self
+
+
+class Stills(_Section):
+    """JPEGs of each clip, for captioners, models and people."""
+
+    short_side: int = Field(512, ge=64, le=2160, description="Short side in pixels; smaller sources keep their size.")
+    quality: int = Field(90, ge=30, le=100, description="JPEG quality.")
+    per_second: float = Field(1.0, gt=0, le=2, description="Stills per second of clip, within the two limits below.")
+    least: int = Field(4, ge=1, le=64, description="Fewest stills of a clip (a clip with fewer sampled frames has those).")
+    most: int = Field(16, ge=1, le=256, description="Most stills of a clip.")
+
+    @model_validator(mode="after")
+    def _order(self) -> Stills:
+        if self.most < self.least:
+            raise ValueError("most must not be smaller than least")
+        return self
+
+
+class Scan(_Section):
+    """The one pass over every source: decode, shots, signals, stills."""
+
+    shots: Shots = Shots()
+    stills: Stills = Stills()
+    stall_s: float = Field(60.0, gt=0, description="A source that gives no frame for this many seconds is stopped and recorded as `timeout`.")
+    source_limit_s: float = Field(6 * 3600.0, gt=0, description="A source may take at most this many seconds in all.")
+    max_pixels: int = Field(8192 * 4320, ge=64, description="Largest frame, width × height; larger ones are recorded as `unsupported`.")
+    error_rate_limit: float = Field(0.5, ge=0, le=1, description="Share of sources with status `error` over which a run stops with exit code 3; counted from `error_rate_after` sources on.")
+    error_rate_after: int = Field(100, ge=1, description="Sources to see before the error rate may stop a run.")
+
+
+class Rule(_Section):
+    """One named predicate: a clip for which ``drop`` is true is dropped, and says so by this name."""
+
+    name: Name = Field(description="Recorded as the reason; lower-case letters, digits, underscores.")
+    drop: str = Field(min_length=1, description="One scalar SQL expression (DuckDB) over the columns of `clips_all`. NULL drops nothing and is counted as unknown. `percentile(column, q)` stands for that percentile of the corpus.")
+
+
+def _rules(*pairs: tuple[str, str]) -> tuple[Rule, ...]:
+    return tuple(Rule(name=n, drop=d) for n, d in pairs)
+
+
+class _Rules(_Section):
+    rules: tuple[Rule, ...] = ()
+
+    @model_validator(mode="after")
+    def _unique(self) -> _Rules:
+        seen: set[str] = set()
+        for rule in self.rules:
+            if rule.name in seen:
+                raise ValueError(f"two rules are named `{rule.name}`")
+            seen.add(rule.name)
+        return self
+
+
+class Select(_Rules):
+    """Rules over what the scan measured; they run before captions, so that nothing is captioned that is already out."""
+
+    rules: tuple[Rule, ...] = Field(
+        _rules(
+            ("damaged", "damaged_frames > 0"),
+            ("too_small", "least(width - bar_left - bar_right, height - bar_top - bar_bottom) < 240"),
+            ("black", "black_share > 0.2 OR brightness < 0.03"),
+            ("frozen", "static_share > 0.9"),
+            ("still", "motion < 0.2"),
+            ("shaky", "motion > 100"),
+            ("blurred", "sharpness < 0.1"),
+            ("flat", "contrast < 0.05"),
+            ("bars", "bar_share > 0.35"),
+            ("unaesthetic", "aesthetic_photo < 2.5"),
+        ),
+        description="Ordered; the first that drops a clip gives the reason, all are recorded.",
+    )
+
+
+class Captions(_Section):
+    """Where a clip's text comes from."""
+
+    captioners: tuple[Literal["sidecar", "describe"], ...] = Field(
+        ("sidecar", "describe"),
+        min_length=1,
+        description="Tried in order; the first that has a text writes the row. `sidecar`: the manifest's caption, or a .txt or .json beside the video. `describe`: what was measured, in plain English.",
+    )
+    max_chars: int = Field(4000, ge=1, description="A side-car text longer than this is cut at a word.")
+
+
+class Judge(_Rules):
+    """Rules over captions; what they leave is kept."""
+
+    rules: tuple[Rule, ...] = Field(
+        _rules(
+            ("no_caption", "caption IS NULL OR caption_words = 0"),
+            ("caption_short", "caption_words < 3"),
+            ("caption_long", "caption_words > 400"),
+            ("caption_repeats", "caption_repetition > 0.3"),
+            (
+                "caption_refusal",
+                "regexp_matches(caption, '(?i)\\b(as an ai|i am (unable|sorry)|i''m (unable|sorry)|i (cannot|can''t|can not) (assist|describe|help|provide|see|view)|unable to (process|view) (the|this))')",
+            ),
+            (
+                "caption_boilerplate",
+                "regexp_matches(caption, '(?i)(https?://|www\\.[a-z]|lorem ipsum|subscribe (to|for)|click (here|the link)|all rights reserved|\\{\\{|<[a-z/][^>]*>)')",
+            ),
+            ("caption_script", "caption_script <> 'latin' OR caption_script_share < 0.8"),
+        ),
+        description="Ordered; the first that drops a clip gives the reason, all are recorded. They run after the rules of `select`.",
+    )
+
+
+class Export(_Section):
+    """Cutting the survivors and packing them into WebDataset tars."""
+
+    short_side: int = Field(720, ge=16, le=4320, description="Largest short side in pixels of an exported clip; smaller clips keep their size.")
+    crf: int = Field(20, ge=0, le=51, description="x264 quality where a clip is encoded: lower is better and larger.")
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"] = Field("veryfast", description="x264 preset where a clip is encoded.")
+    keyframe_interval_s: float = Field(1.0, gt=0, le=60, description="Longest distance between codec keyframes in an encoded clip: short makes random access in training cheap.")
+    audio: Literal["drop", "keep"] = Field("drop", description="`keep` encodes the sound of the span as AAC, or copies it with a copied clip.")
+    copy_allowed: bool = Field(True, description="Copy packets where start, size, pixel format, rotation and keyframe distance of the source allow it; else always encode.")
+    copy_start_tolerance_s: float = Field(0.5, ge=0, description="A copied clip may start this much later than its span, at a codec keyframe.")
+    copy_keyframe_interval_s: float = Field(2.0, gt=0, description="Longest distance between codec keyframes that a copied clip may have.")
+    shard_mb: float = Field(512.0, gt=0, description="Estimated size of a tar in megabytes (10^6 bytes).")
+    shard_samples: int = Field(2000, ge=1, description="Most samples in a tar.")
+
+
+class CurateRecipe(_Section):
+    """What `stiv curate` does. Unknown keys are errors; every key has a default."""
+
+    kind: Literal["curate"] = Field("curate", description="Tells a curation recipe from a training recipe.")
+    plan: Plan = Plan()
+    scan: Scan = Scan()
+    select: Select = Select()
+    captions: Captions = Captions()
+    judge: Judge = Judge()
+    export: Export = Export()
