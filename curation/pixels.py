@@ -1,0 +1,90 @@
+"""From a decoded frame to the arrays the pass works on: small upright BGR, its luminance, the native luma plane, stills."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
+
+from curation.frames import SMALL_SIDE, Frame
+
+if TYPE_CHECKING:
+    from curation.decode import Probe
+
+# The default swscale paths differ by CPU flags; with these two the output is the same on every machine.
+_AREA = int(Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
+_TURN = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+_PLANAR_LUMA = ("yuv", "nv12", "nv16", "nv21", "gray", "p010", "p012", "p016", "p210")
+
+
+def fit_long_side(width: int, height: int, side: int) -> tuple[int, int]:
+    """(width, height) scaled down so that the longer is at most ``side``; never enlarged, never below 1 pixel."""
+    scale = min(1.0, side / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def fit_short_side(width: int, height: int, side: int) -> tuple[int, int]:
+    """(width, height) scaled down so that the shorter is at most ``side``; never enlarged."""
+    scale = min(1.0, side / min(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+class FrameMaker:
+    """Turns decoded frames of one source into :class:`Frame`; sizes are worked out once."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._turn = _TURN.get(probe.rotation)
+        self._small = self._stored(fit_long_side(probe.width, probe.height, SMALL_SIDE))
+
+    def _stored(self, shown: tuple[int, int]) -> tuple[int, int]:
+        """A size as displayed, as it lies before the turn."""
+        return (shown[1], shown[0]) if self._probe.rotation in (90, 270) else shown
+
+    def make(self, frame: VideoFrame, index: int, pts: int, *, with_luma: bool) -> Frame:
+        """One :class:`Frame`. The luma plane is a view into the decoder's buffer where the format is 8-bit planar."""
+        small = self._bgr(frame, self._small)
+        return Frame(
+            index=index,
+            pts=pts,
+            time=float(pts * self._probe.time_base),
+            small=small,
+            gray=cv2.cvtColor(small, cv2.COLOR_BGR2GRAY),
+            luma=native_luma(frame) if with_luma else None,
+            rotation=self._probe.rotation,
+            display_size=(self._probe.width, self._probe.height),
+            full_range=int(frame.color_range) == 2
+            or frame.format.name.startswith(("yuvj", "rgb", "bgr", "gbr", "pal")),
+        )
+
+    def still(self, frame: VideoFrame, short_side: int, quality: int) -> bytes:
+        """The frame as displayed, as JPEG bytes."""
+        size = self._stored(fit_short_side(self._probe.width, self._probe.height, short_side))
+        done, data = cv2.imencode(".jpg", self._bgr(frame, size), [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if not done:
+            raise RuntimeError("OpenCV could not encode a JPEG")
+        return data.tobytes()
+
+    def _bgr(self, frame: VideoFrame, size: tuple[int, int]) -> np.ndarray:
+        small = frame.reformat(width=size[0], height=size[1], format="bgr24", interpolation=_AREA, threads=1)  # type: ignore[arg-type]
+        picture = small.to_ndarray()
+        return picture if self._turn is None else cv2.rotate(picture, self._turn)
+
+
+def native_luma(frame: VideoFrame) -> np.ndarray:
+    """(H, W) uint8 luma as stored. Deeper formats are brought to 8 bits; formats without a luma plane are converted."""
+    name = frame.format.name
+    plane = frame.planes[0]
+    bits = frame.format.components[0].bits
+    if not name.startswith(_PLANAR_LUMA) or name.startswith("yuyv") or plane.height != frame.height:
+        return frame.reformat(format="gray", interpolation=_AREA, threads=1).to_ndarray()  # type: ignore[arg-type]
+    if bits == 8:
+        return np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)[:, : frame.width]
+    order = ">u2" if name.endswith("be") else "<u2"
+    deep = np.frombuffer(plane, order).reshape(frame.height, plane.line_size // 2)[:, : frame.width]
+    # p010 and its kin keep their bits at the top of the word, the yuv420p10 family at the bottom.
+    shift = 8 if name.startswith("p0") or name.startswith("p2") else bits - 8
+    return (deep >> shift).astype(np.uint8)
