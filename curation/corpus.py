@@ -98,8 +98,10 @@ class Corpus:
         return f"{folder}/{part_name(part)}.{'tar' if table == 'stills' else 'parquet'}"
 
     def parts(self) -> list[int]:
-        """Numbers of the planned parts."""
-        return self._parts_in("plan")
+        """Numbers of the planned parts. `plan/parts.json` commits them: a killed planning leaves files that do not count."""
+        if not self.store.exists("plan/parts.json"):
+            return []
+        return list(range(json.loads(self.store.read_bytes("plan/parts.json"))["parts"]))
 
     def scanned(self) -> set[int]:
         """Parts whose scan is committed (`sources` is written last)."""

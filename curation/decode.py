@@ -15,6 +15,7 @@ from types import TracebackType
 
 import av
 import av.container
+import av.logging
 import av.video.frame
 import av.video.stream
 
@@ -109,6 +110,12 @@ class Tally:
     def damaged_within(self, start: int, end: int) -> int:
         """How many damaged frames lie in the half-open span."""
         return sum(max(0, min(end, stop) - max(start, first)) for first, stop in self.damaged)
+
+
+def quiet_decoder() -> None:
+    """Keep FFmpeg's messages off the terminal; what matters is in the tally. Its log callback into Python can deadlock, so it goes."""
+    av.logging.restore_default_callback()
+    av.logging.set_libav_level(av.logging.PANIC)
 
 
 def open_container(path: str | Path) -> av.container.InputContainer:
@@ -337,7 +344,7 @@ class SourceReader(AbstractContextManager["SourceReader"]):
 
     def _probe(self, frame: av.video.frame.VideoFrame) -> Probe:
         stream, container = self._stream, self._container
-        rotation = int(round(-(frame.rotation or 0) / 90.0)) * 90 % 360
+        rotation = round(-(frame.rotation or 0) / 90.0) * 90 % 360
         aspect = stream.sample_aspect_ratio or Fraction(1)
         aspect = aspect if 0 < aspect < 100 else Fraction(1)
         width, height = frame.width, frame.height

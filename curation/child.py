@@ -1,0 +1,139 @@
+"""The body of a child process that scans one segment: it can hang or crash without harm, and its answer is a folder of files.
+
+Importable by name, so that a spawned process finds it; imports nothing that a worker does not need.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from schemas.errors import ErrorCode
+from schemas.recipe import Scan
+
+STALL_FILE = "stalled.txt"
+RESULT_FILE = "result.json"
+STILLS_FILE = "stills.bin"
+CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Job:
+    """One segment to scan. Everything in it can be sent to another process."""
+
+    path: str
+    rel_path: str
+    folder: str
+    settings: dict[str, Any]
+    """The recipe's scan section as JSON-like values."""
+    threads: int
+    parent: int
+    """Process id of the parent: when it changes, the parent is gone and so is the reason to go on."""
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's content, read in pieces."""
+    state = hashlib.sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(CHUNK):
+            state.update(chunk)
+    return state.hexdigest()
+
+
+class Watch:
+    """Ends this process when no frame came for ``stall_s`` seconds, or when the parent is gone.
+
+    The timer is faulthandler's, a thread of its own outside the interpreter, so it fires even while a decoder holds the lock.
+    """
+
+    def __init__(self, stall_s: float, parent: int, log: TextIO) -> None:
+        self._stall_s = stall_s
+        self._parent = parent
+        self._log = log
+        self._armed = 0.0
+        self.alive()
+
+    def alive(self) -> None:
+        """Say that work goes on. Cheap: the timer is set again at most four times a second."""
+        now = time.monotonic()
+        if now - self._armed < 0.25:
+            return
+        self._armed = now
+        if os.getppid() != self._parent:
+            os._exit(3)
+        faulthandler.dump_traceback_later(self._stall_s, exit=True, file=self._log)
+
+    def stop(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Scan one segment into ``job.folder`` and say shortly what came of it. The result file appears last and whole.
+
+    Returns:
+        Counts for the progress display: status, error_code, clips, seconds of video, frames, cpu seconds by kind of work.
+    """
+    from curation.decode import SourceFailure, quiet_decoder
+    from curation.scan import ScanResult, failed_source, scan_source
+    from schemas import ids
+
+    quiet_decoder()
+    folder, path = Path(job.folder), Path(job.path)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = Scan.model_validate(job.settings)
+    sha256: str | None = None
+    size: int | None = None
+    with (folder / STALL_FILE).open("w", encoding="utf-8") as log:
+        watch = Watch(settings.stall_s, job.parent, log)
+        try:
+            try:
+                sha256 = sha256_of(path)
+                size = path.stat().st_size
+                source = ids.source_id(job.rel_path, sha256)
+                with (folder / STILLS_FILE).open("w+b") as stills:
+                    result = scan_source(path, source, settings, stills, threads=job.threads, alive=watch.alive)
+            except SourceFailure as failure:
+                result = ScanResult(failed_source(failure.code, failure.message))
+            except FileNotFoundError:
+                result = ScanResult(failed_source(ErrorCode.NOT_FOUND, "the file was listed but is not there any more"))
+            except PermissionError:
+                result = ScanResult(failed_source(ErrorCode.NO_PERMISSION, "the file may not be read by this user"))
+            except IsADirectoryError:
+                result = ScanResult(failed_source(ErrorCode.UNSUPPORTED, "this is a folder, not a file"))
+            except MemoryError:
+                result = ScanResult(failed_source(ErrorCode.CRASHED, "the decoder ran out of memory"))
+        finally:
+            watch.stop()
+    result.source.update(source_id=ids.source_id(job.rel_path, sha256), sha256=sha256, bytes=size)
+    write_result(folder, result.source, result.transitions, result.clips)
+    return {
+        "status": result.source["status"],
+        "error_code": result.source["error_code"],
+        "clips": len(result.clips),
+        "video_s": result.source["duration_s"] or 0.0,
+        "frames": result.source["frames_decoded"] or 0,
+        "cpu_s": result.seconds,
+    }
+
+
+def write_result(folder: Path, source: dict[str, Any], transitions: list[dict[str, Any]], clips: list[dict[str, Any]]) -> None:
+    """Put a segment's answer in its folder in one step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / STALL_FILE).unlink(missing_ok=True)
+    scratch = folder / (RESULT_FILE + ".tmp")
+    scratch.write_text(json.dumps({"source": source, "transitions": transitions, "clips": clips}, allow_nan=False), encoding="utf-8")
+    scratch.replace(folder / RESULT_FILE)
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """A segment's answer, or None when it has none yet."""
+    try:
+        return dict(json.loads((folder / RESULT_FILE).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
