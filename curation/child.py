@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,6 +21,8 @@ from schemas.recipe import Scan
 STALL_FILE = "stalled.txt"
 RESULT_FILE = "result.json"
 STILLS_FILE = "stills.bin"
+HASH_FILE = "sha256.txt"
+ATTEMPT_FILE = "attempts.json"
 CHUNK = 1 << 22
 
 
@@ -33,16 +36,19 @@ class Job:
     settings: dict[str, Any]
     """The recipe's scan section as JSON-like values."""
     threads: int
+    run_id: str
+    """Which run this is: attempts are counted within one run."""
     parent: int
     """Process id of the parent: when it changes, the parent is gone and so is the reason to go on."""
 
 
-def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file's content, read in pieces."""
+def sha256_of(path: Path, alive: Callable[[], None] = lambda: None) -> str:
+    """Hex SHA-256 of a file's content, read in pieces; ``alive`` is called after each."""
     state = hashlib.sha256()
     with path.open("rb") as handle:
         while chunk := handle.read(CHUNK):
             state.update(chunk)
+            alive()
     return state.hexdigest()
 
 
@@ -86,6 +92,7 @@ def run(job: Job) -> dict[str, Any]:
     quiet_decoder()
     folder, path = Path(job.folder), Path(job.path)
     folder.mkdir(parents=True, exist_ok=True)
+    _count_attempt(folder, job.run_id)
     settings = Scan.model_validate(job.settings)
     sha256: str | None = None
     size: int | None = None
@@ -93,8 +100,9 @@ def run(job: Job) -> dict[str, Any]:
         watch = Watch(settings.stall_s, job.parent, log)
         try:
             try:
-                sha256 = sha256_of(path)
+                sha256 = sha256_of(path, watch.alive)
                 size = path.stat().st_size
+                (folder / HASH_FILE).write_text(f"{sha256} {size}", encoding="ascii")
                 source = ids.source_id(job.rel_path, sha256)
                 with (folder / STILLS_FILE).open("w+b") as stills:
                     result = scan_source(path, source, settings, stills, threads=job.threads, alive=watch.alive)
@@ -106,6 +114,8 @@ def run(job: Job) -> dict[str, Any]:
                 result = ScanResult(failed_source(ErrorCode.NO_PERMISSION, "the file may not be read by this user"))
             except IsADirectoryError:
                 result = ScanResult(failed_source(ErrorCode.UNSUPPORTED, "this is a folder, not a file"))
+            except OSError as error:
+                result = ScanResult(failed_source(ErrorCode.READ_FAILED, f"reading failed: {error.strerror or error}"))
             except MemoryError:
                 result = ScanResult(failed_source(ErrorCode.CRASHED, "the decoder ran out of memory"))
         finally:
@@ -118,8 +128,31 @@ def run(job: Job) -> dict[str, Any]:
         "clips": len(result.clips),
         "video_s": result.source["duration_s"] or 0.0,
         "frames": result.source["frames_decoded"] or 0,
+        "rescanned_frames": result.rescanned_frames,
         "cpu_s": result.seconds,
     }
+
+
+def _count_attempt(folder: Path, run_id: str) -> None:
+    (folder / ATTEMPT_FILE).write_text(json.dumps({"run": run_id, "count": attempts(folder, run_id) + 1}), encoding="utf-8")
+
+
+def attempts(folder: Path, run_id: str) -> int:
+    """How often this run began to scan the segment. More than a few without an answer: it kills its workers."""
+    try:
+        noted = json.loads((folder / ATTEMPT_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return 0
+    return int(noted["count"]) if noted.get("run") == run_id else 0
+
+
+def read_hash(folder: Path) -> tuple[str | None, int | None]:
+    """Content hash and size that a child noted before it began to decode."""
+    try:
+        sha256, size = (folder / HASH_FILE).read_text(encoding="ascii").split()
+    except (FileNotFoundError, ValueError):
+        return None, None
+    return sha256, int(size)
 
 
 def write_result(folder: Path, source: dict[str, Any], transitions: list[dict[str, Any]], clips: list[dict[str, Any]]) -> None:

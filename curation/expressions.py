@@ -29,7 +29,6 @@ _PREFIX = "SELECT (\n"
 _SETTINGS = {
     "threads": "1",
     "temp_directory": "",
-    "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
@@ -47,12 +46,14 @@ _REFUSED_CLASSES = {
     "DEFAULT": "DEFAULT",
 }
 _ALLOWED_CLASSES = frozenset(
-    "COLUMN_REF CONSTANT COMPARISON CONJUNCTION BETWEEN OPERATOR FUNCTION CASE CAST COLLATE LAMBDA TYPE".split()
+    {"COLUMN_REF", "CONSTANT", "COMPARISON", "CONJUNCTION", "BETWEEN", "OPERATOR", "FUNCTION"}
+    | {"CASE", "CAST", "COLLATE", "LAMBDA", "TYPE"}
 )
 _CHANGES = "which gives other answers from run to run"
 # DuckDB lists these as functions of their arguments alone, but they read the clock or its own version.
 _UNDECLARED_CHANGES = frozenset({"age", "current_localtime", "current_localtimestamp", "version"})
 _CLOCK_WORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+_UNLISTED = {"unnest": "table", "count_star": "aggregate"}
 _KINDS = {
     "aggregate": "an aggregate, which looks at other rows",
     "window": "a window function, which looks at other rows",
@@ -75,8 +76,10 @@ class _Function:
 @functools.cache
 def _database() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config=dict(_SETTINGS))
-    # Not a start-up option: it belongs to an extension that is loaded with the library.
+    # Not start-up options: the time zone belongs to an extension that is loaded with the library, and without external
+    # access the folder for spilling can no longer be turned off. Nothing can be set after the lock.
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL enable_external_access = false")
     connection.execute("SET GLOBAL lock_configuration = true")
     return connection
 
@@ -141,6 +144,8 @@ def _raise_syntax(tree: Node, sql: str, where: str) -> None:
     message = str(tree["error_message"])
     if "without selection list" in message:
         raise RecipeError(f"{where}: the expression is empty.", fix=EXAMPLE)
+    if tree["error_type"] != "parser":
+        raise RecipeError(f"{where}: `{sql}` is more than one SQL statement.", fix=EXAMPLE)
     place = ""
     if "position" in tree:
         offset = max(int(tree["position"]) - len("SELECT "), 0)
@@ -198,8 +203,8 @@ def _functions() -> dict[str, _Function]:
 def refusal(name: str) -> str | None:
     """Why the function of that lower-case name may not stand in a rule, or None where it may."""
     function = _functions().get(name)
-    if name == "unnest":
-        return _KINDS["table"]
+    if name in _UNLISTED:
+        return _KINDS[_UNLISTED[name]]
     if function is None:
         return "no function that is known here"
     if function.changes:

@@ -141,7 +141,7 @@ def _relative(path: Path, root: Path) -> str:
 
 
 def _plain_prefix(pattern: Path) -> Path:
-    plain = [part for part in _until_magic(pattern.parts)]
+    plain = list(_until_magic(pattern.parts))
     return Path(*plain) if plain else Path(pattern.anchor)
 
 

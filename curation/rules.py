@@ -111,14 +111,13 @@ def apply_rules(table: pa.Table, rules: Sequence[Rule]) -> Verdicts:
     true = np.zeros((table.num_rows, len(rules)), dtype=bool)
     for i, column in enumerate(columns):
         true[:, i] = column.fill_null(False).to_numpy()
-    dropped = true.any(axis=1)
     reasons: list[list[str]] = [[] for _ in range(table.num_rows)]
     for row, rule in zip(*(index.tolist() for index in np.nonzero(true)), strict=True):
         reasons[row].append(names[rule])
-    firsts = true.argmax(axis=1)[dropped] if names else np.empty(0, dtype=np.int64)
+    firsts = true.argmax(axis=1)[true.any(axis=1)] if names else np.empty(0, dtype=np.int64)
     first_counts = np.bincount(firsts, minlength=len(names))
     return Verdicts(
-        dropped=dropped.tolist(),
+        dropped=[bool(r) for r in reasons],
         first=[r[0] if r else None for r in reasons],
         all=reasons,
         unknown={name: column.null_count for name, column in zip(names, columns, strict=True)},

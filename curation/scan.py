@@ -32,6 +32,8 @@ class ScanResult:
     """Columns of `clips`, with ``stills``: list of (frame, offset, size) in the stills file."""
     seconds: dict[str, float] = field(default_factory=dict)
     """CPU seconds by kind of work. For the run's record, never for a table."""
+    rescanned_frames: int = 0
+    """Frames of a first pass with several threads that was thrown away. Depends on the machine, so for the run's record too."""
 
 
 def scan_source(
@@ -54,7 +56,7 @@ def scan_source(
             stills_file.seek(0)
             stills_file.truncate()
             result = scan_source(path, source_id, settings, stills_file, threads=1, alive=alive)
-            result.source["frames_decoded"] += spent
+            result.rescanned_frames = spent
             return result
         return run.result()
 

@@ -1,0 +1,68 @@
+"""One wide row per clip: the columns that rules, queries and the report speak of.
+
+Clip columns are bare; columns of other tables carry a prefix (``source_``, ``caption_``, ``selection_``, ``shard_``) unless their name
+begins with it already. `stiv query` shows the same names as the view ``clips_all``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from curation.corpus import Corpus
+from schemas.tables import CAPTIONS, CLIPS, DECISIONS, SELECTIONS, SHARDS, SOURCES, Table
+
+PREFIX = {"sources": "source", "captions": "caption", "selections": "selection", "shards": "shard", "decisions": ""}
+
+
+def joined_name(table: str, column: str) -> str:
+    """Name of a table's column in the wide row."""
+    prefix = PREFIX.get(table, "")
+    return column if not prefix or column.startswith(prefix) else f"{prefix}_{column}"
+
+
+def joined_columns(table: Table, keys: Iterable[str] = ("clip_id", "source_id")) -> list[tuple[str, str]]:
+    """(column, name in the wide row) of a joined table, without the keys it is joined by. `clips` and joins keep their order."""
+    return [(c, joined_name(table.name, c)) for c in table.names if c not in set(keys)]
+
+
+CLIPS_ALL: list[tuple[str, str, str]] = (
+    [("clips", c, c) for c in CLIPS.names]
+    + [(t.name, c, n) for t in (SOURCES, SELECTIONS, CAPTIONS, DECISIONS, SHARDS) for c, n in joined_columns(t)]
+)
+"""(table, column, name in the wide row) for every column of `clips_all`."""
+
+
+def scan_schema() -> pa.Schema:
+    """Columns that rules of `select` may use: clips and their sources."""
+    return pa.schema([*CLIPS.arrow, *(SOURCES.arrow.field(c).with_name(n) for c, n in joined_columns(SOURCES))])
+
+
+def caption_schema() -> pa.Schema:
+    """Columns that rules of `judge` may use: those of `select` and the captions."""
+    return pa.schema([*scan_schema(), *(CAPTIONS.arrow.field(c).with_name(n) for c, n in joined_columns(CAPTIONS))])
+
+
+def read_scanned(corpus: Corpus, part: int) -> pa.Table:
+    """A part's clips with their sources' columns, in the order of the clips."""
+    clips = corpus.read("clips", part)
+    sources = corpus.read("sources", part)
+    place = {s: i for i, s in enumerate(sources.column("source_id").to_pylist())}
+    rows = pa.array([place[s] for s in clips.column("source_id").to_pylist()], pa.int64())
+    return _beside(clips, sources.take(rows), joined_columns(SOURCES))
+
+
+def add_captions(wide: pa.Table, captions: pa.Table) -> pa.Table:
+    """The rows of ``wide`` that have a caption row, with the captions' columns, in the order of ``wide``."""
+    place = {c: i for i, c in enumerate(captions.column("clip_id").to_pylist())}
+    ids = wide.column("clip_id").to_pylist()
+    kept = wide.take(pa.array([i for i, c in enumerate(ids) if c in place], pa.int64()))
+    rows = pa.array([place[c] for c in ids if c in place], pa.int64())
+    return _beside(kept, captions.take(rows), joined_columns(CAPTIONS))
+
+
+def _beside(left: pa.Table, right: pa.Table, columns: list[tuple[str, str]]) -> pa.Table:
+    for column, name in columns:
+        left = left.append_column(right.schema.field(column).with_name(name), right.column(column))
+    return left

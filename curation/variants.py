@@ -1,0 +1,181 @@
+"""Named variants: what one stage wrote under one name, and from what.
+
+``variant.json`` is written first and holds settings, resolved inputs and a fingerprint over both and over the algorithm's version. The
+same name with another fingerprint is an error, or with ``replace`` a new build beside the old one that takes its place at the end.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from curation.corpus import Corpus, differences
+from schemas.errors import UsageError, VariantError
+from schemas.ids import fingerprint
+
+ALGORITHM = {"selections": 1, "captions": 1, "decisions": 1, "shards": 1}
+"""Version of what each stage does; raise one when the same settings would give other rows."""
+
+COMMAND = {"selections": "select", "captions": "caption", "decisions": "judge", "shards": "export"}
+"""Which command writes a table."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One name of one table. ``folder`` is its directory's name: the name, or a hidden one while it replaces another."""
+
+    table: str
+    name: str
+    settings: dict[str, Any]
+    inputs: dict[str, dict[str, str]]
+    """Table → name and fingerprint of what is read."""
+    fingerprint: str
+    folder: str
+    resolved: dict[str, Any]
+    """Numbers worked out once from the corpus, such as percentiles."""
+
+    @property
+    def path(self) -> str:
+        return f"{self.table}/{self.folder}"
+
+    @property
+    def replacing(self) -> bool:
+        return self.folder != self.name
+
+    def as_input(self) -> dict[str, str]:
+        return {"name": self.name, "fingerprint": self.fingerprint}
+
+
+def identity(table: str, settings: dict[str, Any], inputs: dict[str, dict[str, str]]) -> str:
+    """Fingerprint of a variant. Names of inputs do not count, their content does."""
+    return fingerprint({"settings": settings, "inputs": {k: v["fingerprint"] for k, v in inputs.items()}, "version": ALGORITHM[table]})
+
+
+def load(corpus: Corpus, table: str, name: str) -> Variant | None:
+    """The variant as stored, or None. Finishes a switch that was cut short."""
+    _finish_switch(corpus, table, name)
+    return _read(corpus, table, name, name)
+
+
+def need(corpus: Corpus, table: str, name: str) -> Variant:
+    """The variant as stored.
+
+    Raises:
+        VariantError: there is none of that name.
+    """
+    found = load(corpus, table, name)
+    if found is None:
+        others = corpus.variants(table)
+        raise VariantError(
+            f"There is no `{table}` variant named `{name}` in `{corpus.store.uri}`" + (f" (there are: {', '.join(others)})." if others else "."),
+            fix=f"Make it with `stiv {COMMAND[table]} {corpus.store.uri}`, or name another.",
+        )
+    return found
+
+
+def prepare(
+    corpus: Corpus,
+    table: str,
+    name: str,
+    settings: dict[str, Any],
+    inputs: dict[str, dict[str, str]],
+    *,
+    replace: bool = False,
+    dry: bool = False,
+) -> Variant:
+    """Find or begin the variant that has these settings and inputs.
+
+    Args:
+        replace: an existing variant with another fingerprint is rebuilt beside itself; else it is an error.
+        dry: change nothing.
+
+    Raises:
+        VariantError: the name is taken by a variant with other settings or inputs.
+    """
+    wanted = identity(table, settings, inputs)
+    current = load(corpus, table, name)
+    if current is not None and current.fingerprint == wanted:
+        if not dry:
+            corpus.store.remove(f"{table}/{_new(name)}")  # a replacement that was begun and is not wanted any more
+        return current
+    if current is not None and not replace:
+        raise VariantError(_conflict(corpus, table, name, current, settings, inputs), fix=f"Choose a new --name for the new one, or run with --replace to put it in the place of `{name}`.")
+    folder = name if current is None else _new(name)
+    if current is not None:
+        begun = _read(corpus, table, name, folder)
+        if begun is not None and begun.fingerprint == wanted:
+            return begun
+        if not dry:
+            corpus.store.remove(f"{table}/{folder}")
+    made = Variant(table, name, settings, inputs, wanted, folder, {})
+    if not dry:
+        _write(corpus, made)
+    return made
+
+
+def resolve(corpus: Corpus, variant: Variant, resolved: dict[str, Any]) -> Variant:
+    """Keep numbers worked out for the variant."""
+    from dataclasses import replace
+
+    done = replace(variant, resolved=resolved)
+    _write(corpus, done)
+    return done
+
+
+def switch(corpus: Corpus, variant: Variant) -> Variant:
+    """Put a finished replacement in the place of the old variant."""
+    from dataclasses import replace
+
+    if not variant.replacing:
+        return variant
+    store, table, name = corpus.store, variant.table, variant.name
+    # Renames in this order: whatever is killed, either the old one stands under its name or the new one is found by the next load.
+    store.commit_bytes(f"{variant.path}/complete.json", b"{}\n")
+    store.remove(f"{table}/{_old(name)}")
+    store.move(f"{table}/{name}", f"{table}/{_old(name)}")
+    _finish_switch(corpus, table, name)
+    return replace(variant, folder=name)
+
+
+def _finish_switch(corpus: Corpus, table: str, name: str) -> None:
+    store = corpus.store
+    if not store.exists(f"{table}/{name}/variant.json") and store.exists(f"{table}/{_new(name)}/complete.json"):
+        store.move(f"{table}/{_new(name)}", f"{table}/{name}")
+    if store.exists(f"{table}/{name}/variant.json"):
+        store.remove(f"{table}/{name}/complete.json")
+        store.remove(f"{table}/{_old(name)}")
+
+
+def _new(name: str) -> str:
+    return f".new-{name}"
+
+
+def _old(name: str) -> str:
+    return f".old-{name}"
+
+
+def _read(corpus: Corpus, table: str, name: str, folder: str) -> Variant | None:
+    path = f"{table}/{folder}/variant.json"
+    if not corpus.store.exists(path):
+        return None
+    try:
+        data = json.loads(corpus.store.read_bytes(path))
+        return Variant(table, name, data["settings"], data["inputs"], data["fingerprint"], folder, data["resolved"])
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"`{corpus.store.uri}/{path}` is damaged ({error}).", fix=f"Delete the folder `{table}/{folder}` and run the command again.") from None
+
+
+def _write(corpus: Corpus, variant: Variant) -> None:
+    data = {"settings": variant.settings, "inputs": variant.inputs, "fingerprint": variant.fingerprint, "resolved": variant.resolved, "algorithm": ALGORITHM[variant.table]}
+    corpus.store.commit_bytes(f"{variant.path}/variant.json", (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def _conflict(corpus: Corpus, table: str, name: str, current: Variant, settings: dict[str, Any], inputs: dict[str, dict[str, str]]) -> str:
+    changes = differences(current.settings, settings)
+    for key in sorted(inputs.keys() | current.inputs.keys()):
+        old, new = current.inputs.get(key), inputs.get(key)
+        if (old or {}).get("fingerprint") != (new or {}).get("fingerprint"):
+            changes.append(f"its input `{key}` has changed" if old and new and old["name"] == new["name"] else f"it reads `{key}` from `{(new or {}).get('name')}` instead of `{(old or {}).get('name')}`")
+    detail = "; ".join(changes) if changes else "the algorithm is of another version"
+    return f"The {table} named `{name}` in `{corpus.store.uri}` were made otherwise: {detail}."
