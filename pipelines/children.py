@@ -1,0 +1,56 @@
+"""Child processes that do the native work of a part: they may hang, crash or be killed without harm to anybody else."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from pebble import ProcessFuture, ProcessPool
+
+TASKS_PER_CHILD = 200
+"""A child is replaced after this many tasks, so that a leak in a native library stays small."""
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use (containers and affinity masks count)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def _begin(niceness: int) -> None:
+    # Ctrl-C reaches the whole process group; the parent alone decides what happens then.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(niceness)
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+class Children:
+    """A pool of spawned processes, started at the first task and kept between parts."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = max(1, jobs)
+        self._pool: ProcessPool | None = None
+
+    def submit(self, function: Callable[..., Any], *args: Any, limit_s: float) -> ProcessFuture:
+        """Run an importable function in a child. Over ``limit_s`` seconds the child is killed and the future times out."""
+        if self._pool is None:
+            # Spawned, never forked: forking inside a Ray worker deadlocks.
+            self._pool = ProcessPool(
+                max_workers=self.jobs,
+                max_tasks=TASKS_PER_CHILD,
+                initializer=_begin,
+                initargs=[5],
+                context=multiprocessing.get_context("spawn"),
+            )
+        return self._pool.schedule(function, args=list(args), timeout=limit_s)
+
+    def stop(self) -> None:
+        """End all children at once, finished or not."""
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None

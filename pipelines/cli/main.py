@@ -1,0 +1,74 @@
+"""The `stiv` command: curation of video for generative models.
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 too many errors, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any
+
+import click
+import typer
+
+from pipelines.cli.common import INTERRUPTED, err_console, print_error
+from pipelines.cli.shadow import check_rooms
+from schemas.errors import StivError
+
+EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 too many errors, 130 interrupted. Every command takes --help."
+
+app = typer.Typer(
+    name="stiv",
+    help="Turn raw video into explainable, reproducible training shards.\n\nBegin with: [bold]stiv curate VIDEOS --out CORPUS[/]",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _register() -> None:
+    from pipelines.cli import inspect_commands, recipe_commands, work_commands
+
+    work_commands.register(app)
+    inspect_commands.register(app)
+    app.add_typer(recipe_commands.app, name="recipe")
+
+
+def _on_terminate(number: int, frame: Any) -> None:
+    # A scheduler's polite end is treated like Ctrl-C: children stop, what is finished is kept.
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    try:
+        check_rooms()
+        _register()
+        signal.signal(signal.SIGTERM, _on_terminate)
+        result = app(arguments, standalone_mode=False, prog_name="stiv")
+        return result if isinstance(result, int) else 0
+    except StivError as error:
+        print_error(error)
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return int(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        err_console.print("\n[bold]Interrupted.[/] What is finished is kept: run the same command again to go on.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 0  # the reader of our output, such as `head`, has seen enough
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""Commands that write a corpus: curate, and each stage on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from pipelines.cli import common
+from pipelines.cli.common import AsJson, CorpusArg, ExecutorName, Jobs, Name, RayAddress, RecipeFile, Replace, Sets, Use
+
+if TYPE_CHECKING:
+    from curation.corpus import Corpus
+    from curation.planning import Planned
+    from pipelines.run import Options
+    from schemas.recipe import CurateRecipe
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="VIDEOS...",
+        help="Video files, folders (searched through), globs, or manifests (.txt, .csv, .jsonl, .parquet with a `uri` column; `caption`, `license`, `tags` and further columns are carried along).",
+    ),
+]
+Out = Annotated[
+    str,
+    typer.Option(
+        "--out", "-o", metavar="CORPUS", help="Corpus folder to make or to go on with. The scan settings belong to it."
+    ),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N sources of the listing.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write report.html at the end.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands, in the order of the work."""
+    app.command("curate", rich_help_panel="Make a corpus")(curate)
+    app.command("plan", rich_help_panel="Make a corpus")(plan)
+    for name, text in _STAGE_HELP.items():
+        app.command(name, help=text, rich_help_panel="Make a corpus")(_stage_command(name))
+
+
+def curate(
+    videos: Inputs,
+    out: Out,
+    recipe: RecipeFile = None,
+    set_: Sets = None,
+    executor: ExecutorName = "ray",
+    jobs: Jobs = None,
+    ray_address: RayAddress = None,
+    name: Name = "default",
+    replace: Replace = False,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    no_report: NoReport = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do the whole job: list, plan, scan, select, caption, judge and export; only what is missing.
+
+    Run it again after an interruption, or with more videos: finished work is kept.
+
+    [bold]Examples[/]
+
+      stiv curate videos/ --out corpus
+
+      stiv curate list.csv --out corpus --set scan.shots.max_s=10 --set select.still="motion < 0.5"
+
+      stiv curate videos/ --out corpus --name strict --set select.blurred="sharpness < 0.3"
+    """
+    from curation.corpus import Corpus, hold
+    from curation.storage import Store
+    from pipelines import curate as job
+    from pipelines.apps.summary import print_plan, print_summary, summarise
+    from pipelines.progress import Progress
+
+    options = _options(executor, jobs, ray_address, name, None, replace)
+    effective = _recipe(out, name, recipe, set_)
+    entries = job.list_and_check(videos, out)
+    existing = Corpus.open_or_create(out, effective) if Store(out).exists("corpus.json") else None
+    if existing is not None:
+        job.check_before(existing, effective, job.ALL_STAGES, options)
+    console = common.err_console if as_json else common.out_console
+    if dry_run:
+        report = job.dry_run(entries, existing, effective, options, limit)
+        common.print_json(report) if as_json else print_plan(report, console)
+        return
+    with Progress(console, limit=effective.scan, quiet=as_json) as progress, hold(Store(out), "stiv curate"):
+        corpus, planned = job.plan(entries, out, effective, limit)
+        _say_planned(planned, console, as_json)
+        _warn_environment(corpus, console)
+        outcome = job.run(corpus, effective, job.ALL_STAGES, options, progress, "curate")
+    summary = summarise(corpus, planned, outcome, progress.counts, name)
+    if not no_report:
+        summary["report"] = _write_report(corpus, name, force=outcome.worked or bool(planned.parts))
+    if as_json:
+        common.print_json(summary)
+    else:
+        print_summary(summary, console)
+    if summary["failed_cuts"]:
+        raise typer.Exit(1)
+
+
+def plan(
+    videos: Inputs,
+    out: Out,
+    recipe: RecipeFile = None,
+    set_: Sets = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """List videos and append parts for those that the corpus does not know yet. Old parts stay untouched."""
+    from curation.corpus import Corpus, hold
+    from curation.storage import Store
+    from pipelines import curate as job
+    from pipelines.apps.summary import print_plan
+    from pipelines.run import Options
+
+    effective = _recipe(out, "default", recipe, set_)
+    entries = job.list_and_check(videos, out)
+    if dry_run:
+        existing = Corpus.open_or_create(out, effective) if Store(out).exists("corpus.json") else None
+        report = job.dry_run(entries, existing, effective, Options(), limit)
+        common.print_json(report) if as_json else print_plan(report, common.out_console)
+        return
+    with hold(Store(out), "stiv plan"):
+        corpus, planned = job.plan(entries, out, effective, limit)
+    if as_json:
+        common.print_json(
+            {"parts": planned.parts, "new": planned.new, "known": planned.known, "changed": planned.changed}
+        )
+        return
+    _say_planned(planned, common.out_console, False)
+    common.out_console.print(f"Next: stiv scan {corpus.store.uri}" if planned.parts else "Nothing new.")
+
+
+_STAGE_HELP = {
+    "scan": "Decode every planned source once: find shots, measure signals, take stills.",
+    "select": "Apply the rules over what was measured, before anything is captioned.",
+    "caption": "Give every selected clip a text.",
+    "judge": "Apply the rules over captions; say the final word on every clip.",
+    "export": "Cut the kept clips and pack them into WebDataset tars with an index.",
+}
+
+
+def _stage_command(stage: str) -> Callable[..., None]:
+    def command(
+        corpus: CorpusArg,
+        recipe: RecipeFile = None,
+        set_: Sets = None,
+        executor: ExecutorName = "ray",
+        jobs: Jobs = None,
+        ray_address: RayAddress = None,
+        name: Name = "default",
+        use: Use = None,
+        replace: Replace = False,
+        as_json: AsJson = False,
+    ) -> None:
+        _run_stage(stage, corpus, recipe, set_, _options(executor, jobs, ray_address, name, use, replace), as_json)
+
+    return command
+
+
+def _run_stage(
+    stage: str, uri: str, recipe: Path | None, set_: list[str] | None, options: Options, as_json: bool
+) -> None:
+    from curation.corpus import Corpus
+    from pipelines.progress import Progress
+    from pipelines.run import run
+
+    Corpus.open(uri)
+    effective = _recipe(uri, options.name, recipe, set_)
+    corpus = Corpus.open_or_create(uri, effective)
+    console = common.err_console if as_json else common.out_console
+    with Progress(console, limit=effective.scan, quiet=as_json) as progress, corpus.writing(f"stiv {stage}"):
+        _warn_environment(corpus, console)
+        outcome = run(corpus, effective, (stage,), options, progress, stage)
+    if as_json:
+        common.print_json(
+            {
+                "stage": stage,
+                "worked": outcome.worked,
+                "seconds": round(outcome.seconds, 2),
+                "record": outcome.record,
+                "failed_cuts": progress.counts.failed_cuts,
+            }
+        )
+    elif outcome.worked:
+        from pipelines.apps.status import corpus_status, print_status
+
+        print_status(corpus_status(corpus), console)
+    else:
+        console.print(f"`{stage}` has nothing to do: everything is there.")
+    if progress.counts.failed_cuts:
+        raise typer.Exit(1)
+
+
+def _options(
+    executor: str, jobs: int | None, address: str | None, name: str, use: list[str] | None, replace: bool
+) -> Options:
+    from pipelines.run import Options
+
+    return Options(
+        executor=common.check_executor(executor),
+        jobs=common.jobs_or_all(jobs),
+        ray_address=address,
+        name=common.check_name(name),
+        use=common.parse_use(use),
+        replace=replace,
+    )
+
+
+def _recipe(uri: str, name: str, path: Path | None, sets: list[str] | None) -> CurateRecipe:
+    """The effective recipe: a file if given, else what the corpus was made with, else the defaults; then the --set values."""
+    from curation.corpus import Corpus
+    from curation.storage import Store
+    from pipelines.recipe_files import load_recipe
+    from pipelines.run import stored_recipe
+
+    base = None
+    if path is None and Store(uri).exists("corpus.json"):
+        base = stored_recipe(Corpus.open(uri), name)
+    return load_recipe(path, sets or (), base)
+
+
+def _say_planned(planned: Planned, console: Console, quiet: bool) -> None:
+    if quiet:
+        return
+    parts = len(planned.parts)
+    known = f", {planned.known:,} known already" if planned.known else ""
+    changed = f", {planned.changed:,} with new content" if planned.changed else ""
+    console.print(
+        f"Found {planned.new + planned.known + planned.changed:,} sources: {planned.new:,} new{changed}{known}"
+        + (f", in {parts:,} new part{'s' if parts != 1 else ''}." if parts else ".")
+    )
+
+
+def _warn_environment(corpus: Corpus, console: Console) -> None:
+    changes = corpus.environment_changes()
+    if changes:
+        console.print(
+            f"[yellow]note:[/] this machine differs from the one that began the corpus ({'; '.join(changes)}): new rows agree within tolerances, not to the bit."
+        )
+
+
+def _write_report(corpus: Corpus, name: str, *, force: bool) -> str:
+    from pipelines.apps.report import write_report
+
+    path = corpus.store.full("report.html")
+    if force or not corpus.store.exists("report.html"):
+        return str(write_report(corpus, use=_existing(corpus, name)))
+    return str(path)
+
+
+def _existing(corpus: Corpus, name: str) -> dict[str, str]:
+    """The variants of this name that there are."""
+    return {
+        table: name for table in ("selections", "captions", "decisions", "shards") if name in corpus.variants(table)
+    }

@@ -1,0 +1,89 @@
+"""The main job, end to end: list, plan, scan, select, caption, judge, export, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from curation.corpus import Corpus
+from curation.listing import Entry, list_inputs
+from curation.planning import Planned, extend_plan, group
+from curation.storage import is_uri
+from pipelines.chain import PART_STAGES
+from pipelines.run import Options, missing_parts, prepare_variants, run
+from schemas.errors import UsageError
+from schemas.recipe import CurateRecipe
+
+ALL_STAGES = ("scan", "select", "caption", "judge", "export")
+
+
+def list_and_check(inputs: Sequence[str], out: str) -> list[Entry]:
+    """The listing of the inputs.
+
+    Raises:
+        UsageError: an input is not there or cannot be read, there is no video in it, or the output lies inside it.
+    """
+    folder = None if is_uri(out) else Path(out.removeprefix("file://")).absolute()
+    entries = list_inputs(inputs, folder)
+    if not entries:
+        raise UsageError(
+            f"There is no video in {', '.join(f'`{i}`' for i in inputs)}.",
+            fix="Files count by their ending (.mp4, .mkv, .webm, .mov, …); other files must be named one by one or in a manifest.",
+        )
+    if folder is not None:
+        inner = next((e for e in entries if Path(e.uri).is_relative_to(folder)), None)
+        if inner is not None:
+            raise UsageError(
+                f"The input `{inner.uri}` lies inside the output folder `{folder}`.",
+                fix="Choose an --out folder that does not hold the input.",
+            )
+    return entries
+
+
+def plan(entries: Sequence[Entry], out: str, recipe: CurateRecipe, limit: int | None) -> tuple[Corpus, Planned]:
+    """Make or open the corpus and append parts for what is new. The caller holds the corpus for writing."""
+    corpus = Corpus.open_or_create(out, recipe)
+    return corpus, extend_plan(corpus, entries, limit)
+
+
+def check_before(corpus: Corpus, recipe: CurateRecipe, wanted: Sequence[str], options: Options) -> None:
+    """Raise what `run` would raise about names and settings, before anything is planned or written."""
+    prepare_variants(corpus, recipe, wanted, options, dry=True)
+
+
+def dry_run(
+    entries: Sequence[Entry], corpus: Corpus | None, recipe: CurateRecipe, options: Options, limit: int | None
+) -> dict[str, Any]:
+    """What a run would do. Writes nothing; a changed file counts as known here, since its content is not read."""
+    known: set[str] = set()
+    if corpus is not None:
+        for part in corpus.parts():
+            known.update(corpus.read("plan", part, columns=["uri"]).column("uri").to_pylist())
+    listed = list(entries[:limit] if limit is not None else entries)
+    fresh = [e for e in listed if e.uri not in known]
+    parts = list(group(fresh, recipe.plan))
+    missing: dict[str, int] = {}
+    for stage in PART_STAGES:
+        count = len(parts)
+        if corpus is not None:
+            made = prepare_variants(
+                corpus,
+                recipe,
+                (stage.name,) if stage.name == "scan" else ("select", "caption", "judge"),
+                options,
+                dry=True,
+            )
+            count += len(missing_parts(corpus, [stage], made))
+        missing[stage.name] = count
+    return {
+        "sources": len(listed),
+        "new": len(fresh),
+        "known": len(listed) - len(fresh),
+        "bytes": sum(e.size or 0 for e in fresh),
+        "parts": len(parts),
+        "missing": missing,
+    }
+
+
+__all__ = ["ALL_STAGES", "check_before", "dry_run", "list_and_check", "plan", "run"]

@@ -1,0 +1,207 @@
+"""Executor `ray`: the stages as Ray Data actor pools, chained, so that each part flows on as soon as it can.
+
+What travels between actors is a part's number; files carry the data. So a lost actor or node costs only a repeat of parts that were
+not committed, and stages do nothing on parts that are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipelines.chain import STAGES, Stage
+from pipelines.children import available_cpus
+from pipelines.context import Context, Emit, Event, Worker
+from schemas.errors import StivError, UsageError
+
+MAX_CHILDREN = 8
+"""Children of one actor: an actor is also the unit that autoscaling adds and that a failure takes away."""
+
+NATIVE_SHARE = 0.7
+"""Share of a CPU that a child reserves. Pools that reserve every CPU starve Ray Data's own tasks, and the run hangs without a word."""
+
+LIGHT_CPUS = 0.1
+POLL_S = 0.5
+RETRIES = 3
+"""How often a part whose actor died is tried again; the scan itself gives a source up after as many deaths."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Resources of one stage's actors."""
+
+    actors: int
+    children: int
+    cpus: float
+    memory: int
+
+
+def size_pools(stages: Sequence[Stage], units: int, node_cpus: Sequence[float]) -> dict[str, Pool]:
+    """How many actors each stage gets at most, and what each reserves. Pure; at least one actor of every stage fits.
+
+    Args:
+        node_cpus: CPUs of each node of the cluster.
+
+    Raises:
+        UsageError: not even one actor per stage fits.
+    """
+    total, largest = sum(node_cpus), max(node_cpus, default=0.0)
+    if largest < 1:
+        raise UsageError(
+            f"The Ray cluster has {total:g} CPUs (largest node: {largest:g}); curation needs a node with at least one.",
+            fix="Start Ray with more CPUs (`ray start --num-cpus=…`), or use --executor inline.",
+        )
+    native = [s for s in stages if s.native]
+    children = max(1, min(MAX_CHILDREN, int(largest)))
+    pools: dict[str, Pool] = {}
+    for stage in stages:
+        if stage.native:
+            room = sum(int(cpus // children) for cpus in node_cpus) // max(1, len(native))
+            pools[stage.name] = Pool(
+                max(1, min(room, units)),
+                children,
+                round(children * NATIVE_SHARE, 2),
+                children * stage.memory_mb * 1_000_000,
+            )
+        else:
+            pools[stage.name] = Pool(max(1, min(int(total // 8), units)), 1, LIGHT_CPUS, stage.memory_mb * 1_000_000)
+    return pools
+
+
+class StageActor:
+    """One worker of one stage, on whatever machine Ray puts it."""
+
+    def __init__(self, context: Context, stage: str, sink: Any) -> None:
+        self._stage = STAGES[stage]
+        self._worker = Worker(context, lambda event: sink.push.remote(event))
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        for unit in batch["unit"]:
+            self._stage.run(self._worker, int(unit))
+        return batch
+
+
+class EventSink:
+    """Collects events of all workers until the driver fetches them."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+
+    def push(self, event: Event) -> None:
+        self._events.append(event)
+
+    def drain(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None, jobs: int) -> Iterator[Any]:
+    """A connection to a Ray cluster: the one at ``address``, or a local one that ends with the block."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            # Only part numbers travel, so the object store can be small (its default may exceed a container's shared memory).
+            ray.init(num_cpus=jobs, include_dashboard=False, object_store_memory=100_000_000, **quiet)
+    except Exception as error:
+        where = f"at `{address}`" if address else "on this machine"
+        raise UsageError(
+            f"Ray could not be started {where}: {error}", fix="Check --ray-address, or use --executor inline."
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def run_ray(context: Context, stages: Sequence[Stage], units: Sequence[int], emit: Emit, ray: Any) -> None:
+    """Run every stage on every unit; units overtake each other, order does not matter.
+
+    Raises:
+        StivError: as the stage raised it on its worker.
+    """
+    if not units:
+        return
+    from ray.data import ActorPoolStrategy, DataContext
+
+    settings = DataContext.get_current()
+    settings.enable_progress_bars = False
+    settings.print_on_execution_start = False
+    for name in ("ray.data", "ray.data._internal"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    nodes = [float(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    pools = size_pools(stages, len(units), nodes)
+    sink = ray.remote(num_cpus=0, max_restarts=-1)(EventSink).remote()
+    # One unit per block: tiny rows would otherwise wait for their block to end before the next stage sees them.
+    data = ray.data.from_items([{"unit": unit} for unit in units], override_num_blocks=len(units))
+    for stage in stages:
+        pool = pools[stage.name]
+        data = data.map_batches(
+            StageActor,
+            fn_constructor_kwargs={"context": replace(context, jobs=pool.children), "stage": stage.name, "sink": sink},
+            batch_size=1,
+            compute=ActorPoolStrategy(min_size=1, max_size=pool.actors, max_tasks_in_flight_per_actor=2),
+            num_cpus=pool.cpus,
+            memory=pool.memory,
+            max_restarts=RETRIES,
+            max_task_retries=RETRIES,
+        )
+    try:
+        _consume(data, emit, sink, ray)
+    except StivError:
+        raise
+    except Exception as error:
+        raise _reason(error) from error
+
+
+def _consume(data: Any, emit: Emit, sink: Any, ray: Any) -> None:
+    """Pull the results through while events are shown. The pull runs aside, so that Ctrl-C and the error limit act at once."""
+    import threading
+
+    failure: list[BaseException] = []
+
+    def pull() -> None:
+        try:
+            for _ in data.iter_batches(batch_size=None, prefetch_batches=0):
+                pass
+        except BaseException as error:
+            failure.append(error)
+
+    puller = threading.Thread(target=pull, name="ray-data", daemon=True)
+    puller.start()
+    while puller.is_alive():
+        puller.join(POLL_S)
+        for event in ray.get(sink.drain.remote()):
+            emit(event)
+    for event in ray.get(sink.drain.remote()):
+        emit(event)
+    if failure:
+        raise failure[0]
+
+
+def _reason(error: BaseException) -> BaseException:
+    """The error of the stage inside what Ray wraps around it."""
+    seen: BaseException | None = error
+    for _ in range(16):
+        if seen is None or isinstance(seen, StivError):
+            break
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    if isinstance(seen, StivError):
+        return seen
+    return StivError(
+        f"A worker failed: {error}",
+        fix="Run the same command again: finished parts are kept. With --executor inline the error shows where it happens.",
+    )
+
+
+__all__ = ["Pool", "available_cpus", "ray_session", "run_ray", "size_pools"]

@@ -1,0 +1,296 @@
+"""One run: which variants are read and written, which parts are missing, the stages over them, and the record of it all."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from curation import variants
+from curation.corpus import Corpus
+from curation.percentiles import Wanted, measure_percentiles
+from curation.shard_plan import extend_shard_plan
+from curation.variants import Variant
+from pipelines.chain import EXPORT, PART_STAGES, SCAN, Stage
+from pipelines.context import Context
+from pipelines.inline_run import run_inline
+from pipelines.progress import Progress
+from pipelines.ray_run import ray_session, run_ray
+from pipelines.stages import export
+from pipelines.stages.choose import percentile_key, percentiles_of
+from schemas.errors import UsageError
+from schemas.recipe import CurateRecipe, Rule
+
+SECTION = {"selections": "select", "captions": "captions", "decisions": "judge", "shards": "export"}
+"""Table → section of the recipe that makes it."""
+
+READS = {
+    "selections": (),
+    "captions": ("selections",),
+    "decisions": ("selections", "captions"),
+    "shards": ("decisions", "captions"),
+}
+"""Table → tables whose variants it is made from."""
+
+TABLE_OF = {"select": "selections", "caption": "captions", "judge": "decisions", "export": "shards"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, as opposed to what to make."""
+
+    executor: str = "ray"
+    jobs: int = 1
+    ray_address: str | None = None
+    name: str = "default"
+    use: dict[str, str] = field(default_factory=dict)
+    """Table → variant to read, where it is not the one this run writes."""
+    replace: bool = False
+
+
+@dataclass
+class Outcome:
+    """What a run did and what there is now."""
+
+    worked: bool
+    """False: everything was there already."""
+    seconds: float
+    variants: dict[str, Variant]
+    record: str | None
+
+
+def stored_recipe(corpus: Corpus, name: str) -> dict[str, Any]:
+    """The settings under which a corpus and its variants of this name were made, as a recipe; what was not made is left out."""
+    base: dict[str, Any] = corpus.recipe.model_dump(mode="json", include={"plan", "scan"})
+    for table, section in SECTION.items():
+        found = variants.load(corpus, table, name)
+        if found is not None:
+            base[section] = found.settings
+    return base
+
+
+def run(
+    corpus: Corpus, recipe: CurateRecipe, wanted: Sequence[str], options: Options, progress: Progress, command: str
+) -> Outcome:
+    """Bring a corpus up to date for the wanted stages (`scan`, `select`, `caption`, `judge`, `export`); do only what is missing.
+
+    Raises:
+        VariantError: a variant of that name was made with other settings, or a needed one is missing.
+        UsageError: a needed stage has not been run.
+        TooManyErrorsError: over the recipe's limit.
+        KeyboardInterrupt: what is finished is kept.
+    """
+    began = time.monotonic()
+    made = prepare_variants(corpus, recipe, wanted, options)
+    context = Context(corpus.store.uri, uuid.uuid4().hex, options.jobs, recipe, made)
+    executor = _Executor(options, progress)
+    worked = False
+    try:
+        stages = [s for s in PART_STAGES if s.name in wanted]
+        for group in _phases(stages, made):
+            if group[0] is not SCAN and group[0].name in ("select", "judge"):
+                made = _resolve_percentiles(corpus, made)
+                context = replace(context, variants=made)
+            units = missing_parts(corpus, group, made)
+            _need_inputs(corpus, group, made, units)
+            if units:
+                worked = True
+                progress.phase("Scanning" if SCAN in group else "Deciding", _totals(corpus, group, units))
+                executor.run(context, group, units)
+        if "export" in wanted:
+            worked = _export(corpus, recipe, context, executor, progress) or worked
+        for table in ("selections", "captions", "decisions", "shards"):
+            if TABLE_OF and table in made and made[table].replacing:
+                made[table] = variants.switch(corpus, made[table])
+                worked = True
+    finally:
+        executor.close()
+        seconds = time.monotonic() - began
+        record = None
+        if worked or progress.counts.sources or progress.counts.cut:
+            record = corpus.write_run(_record(command, recipe, options, progress, seconds, made))
+    return Outcome(worked, seconds, made, record)
+
+
+def prepare_variants(
+    corpus: Corpus, recipe: CurateRecipe, wanted: Sequence[str], options: Options, *, dry: bool = False
+) -> dict[str, Variant]:
+    """Find or begin the variants that a run writes, and find those that it only reads."""
+    made: dict[str, Variant] = {}
+    written = [TABLE_OF[s] for s in wanted if s in TABLE_OF]
+    settings = recipe.model_dump(mode="json")
+    for table, reads in READS.items():
+        if table not in written:
+            continue
+        for other in reads:
+            if other not in made:
+                name = options.use.get(other) or (
+                    options.name if variants.load(corpus, other, options.name) else "default"
+                )
+                made[other] = variants.need(corpus, other, name)
+        inputs = {other: made[other].as_input() for other in reads} or {
+            "corpus": {"name": "scan", "fingerprint": corpus.facts["fingerprint"]}
+        }
+        made[table] = variants.prepare(
+            corpus, table, options.name, settings[SECTION[table]], inputs, replace=options.replace, dry=dry
+        )
+        if table == "decisions":
+            _check_same_selection(made)
+    return made
+
+
+def _check_same_selection(made: dict[str, Variant]) -> None:
+    source = made["captions"].inputs["selections"]
+    if source["fingerprint"] != made["selections"].fingerprint:
+        raise UsageError(
+            f"The captions `{made['captions'].name}` were made for the selection `{source['name']}`, not for `{made['selections'].name}` as it is now.",
+            fix="Run `stiv caption` for this selection first (with --replace or a new --name), or name matching ones with --use.",
+        )
+
+
+def missing_parts(corpus: Corpus, stages: Sequence[Stage], made: dict[str, Variant]) -> list[int]:
+    """Parts for which any of the stages has not committed."""
+    parts = corpus.parts()
+    done = set(parts)
+    for stage in stages:
+        done &= corpus.scanned() if stage is SCAN else corpus.done(stage.table, made[stage.table].folder)
+    return [p for p in parts if p not in done]
+
+
+def _phases(stages: list[Stage], made: dict[str, Variant]) -> Iterator[list[Stage]]:
+    """Stages that may be chained part by part. A percentile over the whole corpus is a barrier: everything must be scanned before."""
+    group: list[Stage] = []
+    for stage in stages:
+        barrier = (
+            stage.name in ("select", "judge")
+            and percentiles_of(_rules(made[stage.table]))
+            and not made[stage.table].resolved
+        )
+        if group and barrier:
+            yield group
+            group = []
+        group.append(stage)
+    if group:
+        yield group
+
+
+def _rules(variant: Variant) -> list[Rule]:
+    return [Rule.model_validate(r) for r in variant.settings["rules"]]
+
+
+def _resolve_percentiles(corpus: Corpus, made: dict[str, Variant]) -> dict[str, Variant]:
+    made = dict(made)
+    for table in ("selections", "decisions"):
+        variant = made.get(table)
+        if variant is None or variant.resolved:
+            continue
+        wanted = percentiles_of(_rules(variant))
+        if wanted:
+            values = measure_percentiles(_columns(corpus, wanted), wanted)
+            numbers = {percentile_key(w): values[w] for w in wanted}
+            made[table] = variants.resolve(corpus, variant, {"percentiles": numbers})
+    return made
+
+
+def _columns(corpus: Corpus, wanted: Sequence[Wanted]) -> Iterator[Any]:
+    columns = sorted({column for column, _ in wanted})
+    for part in sorted(corpus.scanned()):
+        yield corpus.read("clips", part, columns=columns)
+
+
+def _need_inputs(corpus: Corpus, stages: Sequence[Stage], made: dict[str, Variant], units: Sequence[int]) -> None:
+    """What the first of the stages reads must be there for every part."""
+    first = stages[0]
+    if first is SCAN:
+        return
+    needs = [("scan", corpus.scanned())]
+    needs += [
+        (variants.COMMAND[t], corpus.done(t, made[t].folder))
+        for t in READS[first.table]
+        if not any(s.table == t for s in stages)
+    ]
+    for command, done in needs:
+        lacking = [u for u in units if u not in done]
+        if lacking:
+            raise UsageError(
+                f"{len(lacking)} of {len(corpus.parts())} parts have not been through `{command}` yet.",
+                fix=f"Run `stiv {command} {corpus.store.uri}` first.",
+            )
+
+
+def _totals(corpus: Corpus, stages: Sequence[Stage], units: Sequence[int]) -> dict[str, float]:
+    if SCAN not in stages:
+        return {"parts": float(len(units))}
+    sources = size = 0
+    scanned = corpus.scanned()
+    for part in units:
+        if part not in scanned:
+            column = corpus.read("plan", part, columns=["bytes"]).column("bytes").to_pylist()
+            sources += len(column)
+            size += sum(b or 0 for b in column)
+    return {"sources": float(sources), "parts": float(len(units)), "bytes": float(size)}
+
+
+def _export(corpus: Corpus, recipe: CurateRecipe, context: Context, executor: _Executor, progress: Progress) -> bool:
+    made = context.variants
+    lacking = set(corpus.parts()) - corpus.done("decisions", made["decisions"].folder)
+    if lacking:
+        raise UsageError(
+            f"{len(lacking)} of {len(corpus.parts())} parts have no decisions yet.",
+            fix=f"Run `stiv judge {corpus.store.uri}` first.",
+        )
+    plan = extend_shard_plan(corpus, made["shards"], made["decisions"], recipe.export)
+    units = export.pending(corpus, made["shards"])
+    if not units:
+        return False
+    progress.phase(
+        "Exporting", {"clips": float(sum(len(plan[f"{u:06d}"]) for u in units)), "shards": float(len(units))}
+    )
+    executor.run(context, [EXPORT], units)
+    return True
+
+
+class _Executor:
+    """Runs stages on units, inline or on Ray; Ray is started at the first need and kept for the run."""
+
+    def __init__(self, options: Options, progress: Progress) -> None:
+        self._options = options
+        self._progress = progress
+        self._stack = contextlib.ExitStack()
+        self._ray: Any = None
+
+    def run(self, context: Context, stages: Sequence[Stage], units: Sequence[int]) -> None:
+        if self._options.executor == "inline":
+            run_inline(context, stages, units, self._progress.handle)
+            return
+        if self._ray is None:
+            self._ray = self._stack.enter_context(ray_session(self._options.ray_address, self._options.jobs))
+        run_ray(context, stages, units, self._progress.handle, self._ray)
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def _record(
+    command: str, recipe: CurateRecipe, options: Options, progress: Progress, seconds: float, made: dict[str, Variant]
+) -> dict[str, Any]:
+    counts = asdict(progress.counts)
+    return {
+        "command": command,
+        "recipe": recipe.model_dump(mode="json"),
+        "options": asdict(options),
+        "variants": {table: {"name": v.name, "fingerprint": v.fingerprint} for table, v in made.items()},
+        "seconds": round(seconds, 3),
+        "decode": {
+            "source_frames": counts["source_frames"],
+            "scan_frames": counts["source_frames"],
+            "rescanned_frames": counts["rescanned_frames"],
+            "export_frames": counts["export_frames"],
+        },
+        "cpu_s": {k: round(v, 3) for k, v in sorted(counts.pop("cpu_s").items())},
+        "counts": {k: dict(v) if isinstance(v, Counter) else v for k, v in counts.items()},
+    }

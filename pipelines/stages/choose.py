@@ -1,0 +1,90 @@
+"""Stages `select` and `judge`: ordered, named rules over the joined columns of a part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from curation import joined
+from curation.percentiles import Wanted, find_percentiles, resolve_percentiles
+from curation.rules import Verdicts, apply_rules
+from curation.variants import Variant
+from pipelines.context import Worker
+from schemas.recipe import Rule
+
+
+def rules_of(variant: Variant) -> list[Rule]:
+    """A variant's rules with percentiles replaced by the numbers that were worked out for it."""
+    values = percentile_values(variant)
+    rules = [Rule.model_validate(r) for r in variant.settings["rules"]]
+    return [Rule(name=r.name, drop=resolve_percentiles(r.drop, values, where=f"rule `{r.name}`")) for r in rules]
+
+
+def percentiles_of(rules: Sequence[Rule]) -> list[Wanted]:
+    """The percentiles that rules ask for, each once."""
+    found: dict[Wanted, None] = {}
+    for rule in rules:
+        found.update(dict.fromkeys(find_percentiles(rule.drop, where=f"rule `{rule.name}`")))
+    return list(found)
+
+
+def percentile_values(variant: Variant) -> dict[Wanted, float | None]:
+    """(column, q) → number, as kept in ``variant.json`` under ``column@q``."""
+    kept = variant.resolved.get("percentiles", {})
+    return {(key.rpartition("@")[0], float(key.rpartition("@")[2])): value for key, value in kept.items()}
+
+
+def percentile_key(wanted: Wanted) -> str:
+    return f"{wanted[0]}@{wanted[1]:g}"
+
+
+def run_select(worker: Worker, part: int) -> None:
+    """Decide, before captions, which clips of a part are out already."""
+    corpus, variant = worker.corpus, worker.variant("selections")
+    if corpus.store.exists(corpus.path("selections", part, variant.folder)):
+        return
+    wide = joined.read_scanned(corpus, part)
+    verdicts = apply_rules(wide, rules_of(variant))
+    rows = [
+        {"clip_id": clip, "selected": not dropped, "reason": first, "reasons": reasons}
+        for clip, dropped, first, reasons in _rows(wide, verdicts)
+    ]
+    corpus.write("selections", part, rows, variant.folder)
+    _tell(worker, "select", part, verdicts, len(rows))
+
+
+def run_judge(worker: Worker, part: int) -> None:
+    """Give every clip of a part its final word: the selection's reasons, then those of the caption rules."""
+    corpus, variant = worker.corpus, worker.variant("decisions")
+    if corpus.store.exists(corpus.path("decisions", part, variant.folder)):
+        return
+    selections = corpus.read("selections", part, worker.variant("selections").folder).to_pylist()
+    captions = corpus.read("captions", part, worker.variant("captions").folder)
+    wide = joined.add_captions(joined.read_scanned(corpus, part), captions)
+    verdicts = apply_rules(wide, rules_of(variant))
+    judged = {clip: (first, reasons) for clip, _, first, reasons in _rows(wide, verdicts)}
+    rows = []
+    for row in selections:
+        first, reasons = judged.get(row["clip_id"], (None, []))
+        both = [*row["reasons"], *reasons]
+        rows.append({"clip_id": row["clip_id"], "kept": not both, "reason": row["reason"] or first, "reasons": both})
+    corpus.write("decisions", part, rows, variant.folder)
+    _tell(worker, "judge", part, verdicts, sum(r["kept"] for r in rows))
+
+
+def _rows(wide: pa.Table, verdicts: Verdicts) -> list[tuple[str, bool, str | None, list[str]]]:
+    return list(zip(wide.column("clip_id").to_pylist(), verdicts.dropped, verdicts.first, verdicts.all, strict=True))
+
+
+def _tell(worker: Worker, stage: str, part: int, verdicts: Verdicts, kept: int) -> None:
+    worker.emit(
+        {
+            "kind": "part",
+            "stage": stage,
+            "part": part,
+            "clips": len(verdicts.dropped),
+            "kept": kept if stage == "judge" else len(verdicts.dropped) - sum(verdicts.dropped),
+            "unknown": {name: count for name, count in verdicts.unknown.items() if count},
+        }
+    )
