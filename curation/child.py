@@ -38,8 +38,6 @@ class Job:
     threads: int
     run_id: str
     """Which run this is: attempts are counted within one run."""
-    parent: int
-    """Process id of the parent: when it changes, the parent is gone and so is the reason to go on."""
 
 
 def sha256_of(path: Path, alive: Callable[[], None] = lambda: None) -> str:
@@ -58,9 +56,9 @@ class Watch:
     The timer is faulthandler's, a thread of its own outside the interpreter, so it fires even while a decoder holds the lock.
     """
 
-    def __init__(self, stall_s: float, parent: int, log: TextIO) -> None:
+    def __init__(self, stall_s: float, log: TextIO) -> None:
         self._stall_s = stall_s
-        self._parent = parent
+        self._parent = os.getppid()
         self._log = log
         self._armed = 0.0
         self.alive()
@@ -97,7 +95,7 @@ def run(job: Job) -> dict[str, Any]:
     sha256: str | None = None
     size: int | None = None
     with (folder / STALL_FILE).open("w", encoding="utf-8") as log:
-        watch = Watch(settings.stall_s, job.parent, log)
+        watch = Watch(settings.stall_s, log)
         try:
             try:
                 sha256 = sha256_of(path, watch.alive)

@@ -322,7 +322,7 @@ class SourceReader(AbstractContextManager["SourceReader"]):
                 pending = True
                 continue
             for frame in frames:
-                yield frame, pending  # type: ignore[misc]
+                yield frame, pending
                 pending = False
 
     def _first_frames(self) -> list[tuple[av.video.frame.VideoFrame, bool]]:

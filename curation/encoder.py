@@ -7,7 +7,6 @@ turning upright, shrinking and the change to 8-bit 4:2:0 in limited range happen
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import shutil
@@ -33,15 +32,14 @@ from schemas.errors import StorageError, UsageError
 from schemas.recipe import Export
 
 BINARY_VARIABLE = "STIV_FFMPEG"
-_INSTALL = f"Install the Python package imageio-ffmpeg, or ffmpeg 5.1 or newer with libx264, or name one in {BINARY_VARIABLE}."
+_INSTALL = (
+    f"Install the Python package imageio-ffmpeg, or ffmpeg 5.1 or newer with libx264, or name one in {BINARY_VARIABLE}."
+)
 _SWS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
 """swscale with rounding that is the same on every processor."""
 _PIPE_SWS = int(
     Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INP
 )
-_LEAST_TIMESCALE = 10_000
-_MOST_TIMESCALE = 30_000_000
-"""An mp4 sample lasts at most 2^31 − 1 ticks: 71 s at this many ticks per second."""
 _TURNS = {90: (("transpose", "clock"),), 180: (("hflip", None), ("vflip", None)), 270: (("transpose", "cclock"),)}
 # NUT has a tag for these; a format without one would silently be read as something else.
 _PIPED = frozenset(
@@ -61,7 +59,9 @@ def ffmpeg_binary() -> str:
     if named:
         found = shutil.which(named)
         if found is None:
-            raise UsageError(f"{BINARY_VARIABLE} names `{named}`, which is not a program that can be run.", fix=_INSTALL)
+            raise UsageError(
+                f"{BINARY_VARIABLE} names `{named}`, which is not a program that can be run.", fix=_INSTALL
+            )
     else:
         try:
             found = imageio_ffmpeg.get_ffmpeg_exe()
@@ -112,19 +112,6 @@ def fitted_size(width: int, height: int, short_side: int) -> tuple[int, int]:
     return even(width), even(height)
 
 
-def timescale_of(time_base: Fraction) -> int:
-    """Ticks per second for an mp4 track, in which every pts of ``time_base`` is a whole number where that is possible."""
-    scale = time_base.denominator
-    if scale > _MOST_TIMESCALE:
-        return 90_000
-    return scale * math.ceil(_LEAST_TIMESCALE / scale)
-
-
-def ticks(pts: int, time_base: Fraction, timescale: int) -> int:
-    """``pts`` in ticks of 1 / ``timescale`` seconds, rounded half to even."""
-    return round(pts * time_base * timescale)
-
-
 @dataclass(frozen=True, slots=True)
 class Picture:
     """What the encoder must do to stored frames, besides encoding."""
@@ -146,7 +133,9 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
         UsageError: there is no usable ffmpeg.
     """
 
-    def __init__(self, picture: Picture, fps: float, timescale: int, sound: Sound | None, settings: Export, out: Path) -> None:
+    def __init__(
+        self, picture: Picture, fps: float, timescale: int, sound: Sound | None, settings: Export, out: Path
+    ) -> None:
         self._binary = ffmpeg_binary()
         self._picture, self._fps, self._timescale = picture, fps, timescale
         self._sound, self._settings, self._out = sound, settings, out
@@ -182,7 +171,9 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
             raise self._failure()
         self._stderr.join()
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         process = self._process
         if process is None:
             return
@@ -210,7 +201,8 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
         self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, self._timescale)
 
     def _pipe(self) -> IO[bytes]:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         return self._process.stdin
 
     def _failure(self) -> Exception:
@@ -226,7 +218,10 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
         self._stderr.join()
         said = self._stderr.text() or "it said nothing"
         if "No space left on device" in said:
-            return StorageError(f"{self._out.parent} is full: a clip could not be written.", fix="Free some space, then run the same command again.")
+            return StorageError(
+                f"{self._out.parent} is full: a clip could not be written.",
+                fix="Free some space, then run the same command again.",
+            )
         return CutError(f"ffmpeg ended with code {code} while it encoded a clip; its last lines: {said}")
 
     def _command(self, first: VideoFrame, name: str) -> Any:
@@ -272,6 +267,8 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
             "forced-idr": 1, "force_key_frames": f"expr:{due}", "g": max(1, int(interval * self._fps + 0.001)),
             "x264-params": f"fps={rate.numerator}/{rate.denominator}",
             "fps_mode": "passthrough", "enc_time_base": f"1/{self._timescale}",
+            # How long the last frame is shown; every other frame is shown until the next time stamp.
+            "bsf:v": f"setts=pts=PTS:dts=DTS:duration={max(1, round(self._timescale / self._fps))}",
         }  # fmt: skip
 
     def _mp4(self) -> dict[str, Any]:
@@ -302,7 +299,9 @@ def _full_range(frame: VideoFrame) -> bool:
     """Whether the samples span 0..255 (scaled to the depth). Untagged grey and RGB do, as swscale takes them."""
     if int(frame.color_range) != 0:
         return int(frame.color_range) == _PC
-    return frame.format.is_rgb or frame.format.has_palette or frame.format.name.startswith(("yuvj", "gray", "ya", "mono"))
+    return (
+        frame.format.is_rgb or frame.format.has_palette or frame.format.name.startswith(("yuvj", "gray", "ya", "mono"))
+    )
 
 
 class _Sink:

@@ -175,7 +175,7 @@ def _function_fix(name: str, reason: str) -> str:
     if reason.startswith("no function"):
         close = difflib.get_close_matches(name, [n for n in _functions() if refusal(n) is None], n=1)
         return f"Did you mean `{close[0]}`?" if close else "DuckDB's scalar functions may be used."
-    if reason.startswith(_KINDS["aggregate"]):
+    if reason == _KINDS["aggregate"]:
         return "For a threshold relative to the corpus, use `percentile(column, q)`."
     if _CHANGES in reason:
         return "A decision must come out the same every time: use the clip's own columns."

@@ -69,7 +69,7 @@ class FrameMaker:
         return data.tobytes()
 
     def _bgr(self, frame: VideoFrame, size: tuple[int, int]) -> np.ndarray:
-        small = frame.reformat(width=size[0], height=size[1], format="bgr24", interpolation=_AREA, threads=1)  # type: ignore[arg-type]
+        small = frame.reformat(width=size[0], height=size[1], format="bgr24", interpolation=_AREA, threads=1)
         picture = small.to_ndarray()
         return picture if self._turn is None else cv2.rotate(picture, self._turn)
 
@@ -80,11 +80,11 @@ def native_luma(frame: VideoFrame) -> np.ndarray:
     plane = frame.planes[0]
     bits = frame.format.components[0].bits
     if not name.startswith(_PLANAR_LUMA) or name.startswith("yuyv") or plane.height != frame.height:
-        return frame.reformat(format="gray", interpolation=_AREA, threads=1).to_ndarray()  # type: ignore[arg-type]
+        return frame.reformat(format="gray", interpolation=_AREA, threads=1).to_ndarray()
     if bits == 8:
-        return np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)[:, : frame.width]
+        return np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)[:, : frame.width]
     order = ">u2" if name.endswith("be") else "<u2"
-    deep = np.frombuffer(plane, order).reshape(frame.height, plane.line_size // 2)[:, : frame.width]
+    deep = np.frombuffer(memoryview(plane), order).reshape(frame.height, plane.line_size // 2)[:, : frame.width]
     # p010 and its kin keep their bits at the top of the word, the yuv420p10 family at the bottom.
     shift = 8 if name.startswith("p0") or name.startswith("p2") else bits - 8
     return (deep >> shift).astype(np.uint8)

@@ -64,7 +64,7 @@ class Verdicts:
 
 
 def check_expression(sql: str, schema: pa.Schema, *, where: str) -> None:
-    """Checks that ``sql`` is one boolean scalar expression over the columns of ``schema``; evaluates nothing.
+    """Checks that ``sql`` is one boolean scalar expression over the columns of ``schema``, and tries it on a row of NULLs.
 
     ``where`` names the place, for example "rule `still`". Raises RecipeError for a syntax error, an unknown column, another
     type than BOOLEAN, more than one statement or expression, and whatever reads files, looks at other rows or depends on
@@ -72,14 +72,15 @@ def check_expression(sql: str, schema: pa.Schema, *, where: str) -> None:
     """
     _check_columns(parse(sql, where), schema, where)
     wanted = find_percentiles(sql, where=where)
-    empty = schema.empty_table()
+    # A row is needed: without one, `motion < 'abc'` is never worked out, and would fail hours later.
+    trial = pa.table({name: pa.nulls(1, kind) for name, kind in zip(schema.names, schema.types, strict=True)})
     try:
-        measure_percentiles([empty], wanted)
+        measure_percentiles([trial], wanted)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error.message}", fix=error.fix) from error
     plain = resolve_percentiles(sql, dict.fromkeys(wanted), where=where)
     try:
-        kind = _evaluate(empty, [plain]).schema.field(0).type
+        kind = _evaluate(trial, [plain]).schema.field(0).type
     except duckdb.Error as error:
         raise RecipeError(f"{where}: `{sql}` does not work: {_first_line(error)}.", fix=_COLUMNS_FIX) from error
     if not pa.types.is_boolean(kind):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +12,7 @@ import av
 import av.container
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 
 from curation.decode import open_container
@@ -40,7 +43,9 @@ def write_sound(source: Path, start: Fraction, end: Fraction, out: Path) -> Soun
         OSError: ``out`` cannot be written.
     """
     with open_container(source) as container:
-        stream = next((s for s in container.streams.audio if s.codec_context is not None and s.codec_context.sample_rate), None)
+        stream = next(
+            (s for s in container.streams.audio if s.codec_context is not None and s.codec_context.sample_rate), None
+        )
         if stream is None:
             return None
         context = stream.codec_context
@@ -68,6 +73,39 @@ def write_sound(source: Path, start: Fraction, end: Fraction, out: Path) -> Soun
 
 
 def _blocks(
-    container: av.container.InputContainer, stream: AudioStream, start: Fraction, end: Fraction, rate: int, channels: int
-) -> list[tuple[Fraction, np.ndarray]]:
-    raise NotImplementedError
+    container: av.container.InputContainer,
+    stream: AudioStream,
+    start: Fraction,
+    end: Fraction,
+    rate: int,
+    channels: int,
+) -> Iterator[tuple[Fraction, np.ndarray]]:
+    """Yield (time in seconds, (samples, channels) int16) in order, from before ``start`` to ``end``."""
+    assert stream.time_base is not None
+    # Where this fails the file is read from its beginning, which costs time but nothing else.
+    with contextlib.suppress(av.error.FFmpegError):
+        container.seek(int((start - _RUN_UP_S) / stream.time_base), stream=stream, backward=True)
+    resamplers: dict[tuple[int, str, str], AudioResampler] = {}
+    after = start
+    for frame in _decoded(container, stream):
+        time = after if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
+        if time >= end:
+            return
+        key = (frame.sample_rate, frame.layout.name, frame.format.name)
+        if key not in resamplers:
+            resamplers[key] = AudioResampler("s16", "mono" if channels == 1 else "stereo", rate)
+        for piece in resamplers[key].resample(frame):
+            block = piece.to_ndarray().reshape(-1, channels)
+            yield time, block
+            time += Fraction(len(block), rate)
+        after = time
+
+
+def _decoded(container: av.container.InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    """Every frame that decodes; the rest becomes a gap."""
+    try:
+        for packet in container.demux(stream):
+            with contextlib.suppress(av.error.FFmpegError):
+                yield from packet.decode()
+    except av.error.FFmpegError:
+        return  # the file ends here: silence follows

@@ -156,6 +156,7 @@ def video_stream(container: av.container.InputContainer, index: int) -> VideoStr
     stream = container.streams[index] if index < len(container.streams) else None
     if not isinstance(stream, VideoStream) or stream.codec_context is None:
         raise CutError(
-            f"{container.name} has no decodable video stream {index}.", fix="Has the file changed? Plan and scan it again."
+            f"{container.name} has no decodable video stream {index}.",
+            fix="Has the file changed? Plan and scan it again.",
         )
     return stream

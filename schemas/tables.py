@@ -258,6 +258,17 @@ SHARDS = Table(
     ),
 )
 
+SHARD_FAILURES = Table(
+    "shard_failures",
+    "a kept clip that could not be cut",
+    (
+        _CLIP_ID,
+        _col("shard", S, "", "name of the tar it was planned for", False),
+        _col("error_code", S, "", "why; the codes are those of sources", False),
+        _col("error", S, "", "the same in words", False),
+    ),
+)
+
 TABLES: dict[str, Table] = {
-    t.name: t for t in (PLAN, SOURCES, TRANSITIONS, CLIPS, SELECTIONS, CAPTIONS, DECISIONS, SHARD_PLAN, SHARDS)
+    t.name: t for t in (PLAN, SOURCES, TRANSITIONS, CLIPS, SELECTIONS, CAPTIONS, DECISIONS, SHARD_PLAN, SHARDS, SHARD_FAILURES)
 }

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import difflib
-import io
 import json
 import re
-import sys
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -27,7 +25,9 @@ from schemas.tables import TABLES
 _NO_COLUMN = re.compile(r'column (?:named )?"([^"]+)"', re.IGNORECASE)
 _NO_TABLE = re.compile(r"Table with name (\S+) does not exist", re.IGNORECASE)
 _KIND = re.compile(r"^[A-Z]\w*(?: \w+)* Error: ")
-_FORBIDDEN = re.compile(r"file system operations are disabled|configuration has been locked|has been disabled", re.IGNORECASE)
+_FORBIDDEN = re.compile(
+    r"file system operations are disabled|configuration has been locked|has been disabled", re.IGNORECASE
+)
 _COLUMNS = list(dict.fromkeys([*(n for *_, n in CLIPS_ALL), *(c for t in TABLES.values() for c in t.names)]))
 
 
@@ -41,7 +41,9 @@ def run_query(corpus: Corpus, sql: str, use: Mapping[str, str] | None = None, li
         try:
             relation = db.sql(sql)
             if relation is None:
-                raise UsageError("The SQL has no result.", fix='Ask for one: `stiv query CORPUS "SELECT … FROM clips_all"`.')
+                raise UsageError(
+                    "The SQL has no result.", fix='Ask for one: `stiv query CORPUS "SELECT … FROM clips_all"`.'
+                )
             return (relation if limit is None else relation.limit(limit)).to_arrow_table()
         except duckdb.Error as error:
             raise query_error(error) from None
@@ -52,13 +54,23 @@ def query_error(error: duckdb.Error) -> UsageError:
     text = str(error)
     first = _KIND.sub("", text.splitlines()[0]).rstrip("!. ") if text else type(error).__name__
     if _FORBIDDEN.search(text):
-        return UsageError("A query may only read the corpus: files, extensions and settings are out of reach.", fix="Write the result elsewhere with `--csv` or `--json`.")
+        return UsageError(
+            "A query may only read the corpus: files, extensions and settings are out of reach.",
+            fix="Write the result elsewhere with `--csv` or `--json`.",
+        )
     if match := _NO_TABLE.search(first):
-        return UsageError(f"There is no table `{match[1]}`.", fix=_guess(match[1], VIEWS) or f"There are: {', '.join(VIEWS)}.")
+        return UsageError(
+            f"There is no table `{match[1]}`.", fix=_guess(match[1], VIEWS) or f"There are: {', '.join(VIEWS)}."
+        )
     match = _NO_COLUMN.search(first)
-    if match and "not found" in first:
-        return UsageError(f"There is no column `{match[1]}` here.", fix=_guess(match[1], _COLUMNS) or '`stiv query CORPUS "DESCRIBE clips_all"` lists the columns.')
-    return UsageError(f"The query does not work: {first}.", fix='`stiv query CORPUS "DESCRIBE clips_all"` lists the columns.')
+    if match and ("not found" in first or "does not have" in first):
+        return UsageError(
+            f"There is no column `{match[1]}` here.",
+            fix=_guess(match[1], _COLUMNS) or '`stiv query CORPUS "DESCRIBE clips_all"` lists the columns.',
+        )
+    return UsageError(
+        f"The query does not work: {first}.", fix='`stiv query CORPUS "DESCRIBE clips_all"` lists the columns.'
+    )
 
 
 def _guess(word: str, known: list[str] | tuple[str, ...]) -> str:
@@ -78,7 +90,12 @@ def plain(value: Any, kind: pa.DataType) -> Any:
         return short if np.isfinite(short) else str(short)
     if pa.types.is_floating(kind):
         return float(value) if np.isfinite(value) else str(value)
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if (
+        pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+    ):
         return value
     if pa.types.is_map(kind):
         return {str(k): plain(v, kind.item_type) for k, v in (value.items() if isinstance(value, dict) else value)}
@@ -92,23 +109,26 @@ def plain(value: Any, kind: pa.DataType) -> Any:
 
 
 def print_table(
-    table: pa.Table, limit: int | None = None, *, as_json: bool = False, as_csv: bool = False, out: TextIO | None = None
+    table: pa.Table, console: Console, *, limit: int | None = None, as_json: bool = False, as_csv: bool = False
 ) -> None:
-    """Print a result: for people (NULL is a dim ``NULL``, an empty text ``''``), as JSON lines, or as CSV (NULL is an empty cell)."""
-    target = out or sys.stdout
-    shown = table if limit is None else table.slice(0, limit)
-    names, kinds = shown.column_names, shown.schema.types
+    """Print a result.
+
+    For people: at most ``limit`` rows; NULL is a dim ``NULL``, an empty text ``''``. As JSON lines or as CSV (NULL is an empty
+    cell): all rows, without a line break or a mark that is not part of the data.
+    """
+    names, kinds = table.column_names, table.schema.types
+    shown = table if limit is None or as_json or as_csv else table.slice(0, limit)
     rows = ([plain(v.as_py(), k) for v, k in zip(row, kinds, strict=True)] for row in zip(*shown.columns, strict=True))
     if as_json:
         for row in rows:
-            target.write(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n")
+            console.file.write(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n")
     elif as_csv:
-        writer = csv.writer(target, lineterminator="\n")
+        writer = csv.writer(console.file, lineterminator="\n")
         writer.writerow(names)
         for row in rows:
             writer.writerow([_csv_cell(v) for v in row])
     else:
-        _print_rich(names, kinds, list(rows), table.num_rows, target)
+        _print_rich(names, kinds, list(rows), table.num_rows, console)
 
 
 def _csv_cell(value: Any) -> Any:
@@ -117,8 +137,9 @@ def _csv_cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
-def _print_rich(names: list[str], kinds: list[pa.DataType], rows: list[list[Any]], total: int, target: TextIO) -> None:
-    console = Console(file=target)
+def _print_rich(
+    names: list[str], kinds: list[pa.DataType], rows: list[list[Any]], total: int, console: Console
+) -> None:
     grid = Table(header_style="bold", show_edge=False, pad_edge=False)
     for name, kind in zip(names, kinds, strict=True):
         numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
@@ -148,10 +169,3 @@ def cell(value: Any) -> Text:
 def _printable(text: str) -> str:
     """Control characters made visible, so that a file name cannot drive the terminal."""
     return "".join(c if c.isprintable() or c == " " else repr(c)[1:-1] for c in text)
-
-
-def as_text(table: pa.Table, limit: int | None = None, **how: bool) -> str:
-    """What :func:`print_table` prints."""
-    out = io.StringIO()
-    print_table(table, limit, out=out, **how)
-    return out.getvalue()

@@ -151,7 +151,9 @@ def _dataset(corpus: Corpus, table: str, files: dict[str, int | None]) -> ds.Dat
     fragments = []
     for path, part in files.items():
         known = None if part is None else ds.field(PART.name) == pa.scalar(part, PART.type)
-        fragments.append(form.make_fragment(corpus.store.full(path), filesystem=corpus.store.fs, partition_expression=known))
+        fragments.append(
+            form.make_fragment(corpus.store.full(path), filesystem=corpus.store.fs, partition_expression=known)
+        )
     return ds.FileSystemDataset(fragments, schema, form, corpus.store.fs)
 
 
@@ -172,8 +174,13 @@ def _wide() -> str:
 
     A part of one table joins only with the same part of another; shards hold each clip once, whatever its part.
     """
-    columns = ", ".join(f"{'_' if table in VARIANT_TABLES or table == 'clips' else ''}{table}.{column} AS {name}" for table, column, name in CLIPS_ALL)
-    joins = " ".join(f"LEFT JOIN _{t} ON _{t}.clip_id = _clips.clip_id AND _{t}.part = _clips.part" for t in VARIANT_TABLES)
+    columns = ", ".join(
+        f"{'_' if table in VARIANT_TABLES or table == 'clips' else ''}{table}.{column} AS {name}"
+        for table, column, name in CLIPS_ALL
+    )
+    joins = " ".join(
+        f"LEFT JOIN _{t} ON _{t}.clip_id = _clips.clip_id AND _{t}.part = _clips.part" for t in VARIANT_TABLES
+    )
     return (
         f"SELECT {columns} FROM _clips LEFT JOIN sources ON sources.source_id = _clips.source_id {joins} "
         "LEFT JOIN shards ON shards.clip_id = _clips.clip_id"

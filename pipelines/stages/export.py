@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pebble import ProcessExpired, ProcessFuture
+from pebble import ProcessExpired
 
 from curation import joined
 from curation.child import sha256_of
@@ -140,7 +140,7 @@ def _cut_all(
 ) -> dict[str, tuple[ErrorCode, str]]:
     """Cut what is not cut yet. Gives the clips that could not be cut, with the reason."""
     failures: dict[str, tuple[ErrorCode, str]] = {}
-    futures: dict[ProcessFuture, str] = {}
+    futures: dict[Any, str] = {}
     for clip_id, row in rows.items():
         done = base / f"{clip_id}.json"
         if done.exists() and (base / f"{clip_id}.mp4").exists():
@@ -152,7 +152,7 @@ def _cut_all(
         job = CutJob(_to_cut(row), settings.model_dump(mode="json"), str(base), row["source_sha256"], row["mtime_ns"])
         limit = max(600.0, SECONDS_PER_CLIP_SECOND * row["duration_s"])
         futures[worker.children.submit(cut_one, job, limit_s=limit)] = clip_id
-    for future in as_completed(futures):
+    for future in as_completed(list(futures)):
         clip_id = futures[future]
         try:
             result = future.result()

@@ -60,7 +60,7 @@ def _scan_sources(worker: Worker, part: int, rows: list[dict[str, Any]], base: P
             todo.append(row)
     # One thread per source decodes at the least cost; idle processors help only when there are fewer sources than processors.
     threads = max(1, context.jobs // len(todo)) if todo else 1
-    futures = {
+    futures: dict[Any, dict[str, Any]] = {
         worker.children.submit(
             child.run,
             child.Job(
@@ -75,7 +75,7 @@ def _scan_sources(worker: Worker, part: int, rows: list[dict[str, Any]], base: P
         ): row
         for row in todo
     }
-    for future in as_completed(futures):
+    for future in as_completed(list(futures)):
         row = futures[future]
         folder = base / row["segment_id"]
         try:

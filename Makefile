@@ -1,0 +1,47 @@
+# Every target sets up its own virtual environment first; nothing needs to be installed by hand.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test nightly lint types check docs bench clean
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## make .venv with everything in it
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make setup PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup ## generate golden videos, curate them on Ray, say what to look at next
+	$(BIN)/stiv golden $(DEMO)/videos
+	$(BIN)/stiv curate $(DEMO)/videos --out $(DEMO)/corpus
+
+test: setup ## the tests that a change must pass
+	$(BIN)/python -m pytest -m "not slow"
+
+nightly: setup ## all tests, long ones too
+	$(BIN)/python -m pytest
+
+lint: setup ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy on the public modules
+	$(BIN)/mypy
+
+check: lint types test ## all that CI runs
+
+docs: setup ## the generated part of the documentation
+	$(BIN)/python -m pipelines.apps.table_docs > docs/tables.md
+
+bench: setup ## measured tables, printed
+	$(BIN)/python benchmarks/shots.py
+
+clean: ## remove the demo and the environment
+	rm -rf $(DEMO) $(VENV)

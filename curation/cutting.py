@@ -1,0 +1,177 @@
+"""Cutting one clip out of its source: by copying packets where that is exact, else by one encode.
+
+The clip appears under its name only when it is complete and checked; a failure leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import av
+
+from curation.encoder import Encoder, Picture, ffmpeg_binary, ffmpeg_version
+from curation.remux import copy_span
+from curation.sound import write_sound
+from curation.spans import CutError, Ledger, SourceSpan, frames_of
+from curation.timescale import ticks, timescale_of
+from schemas.recipe import Export
+
+__all__ = ["ClipToCut", "CutError", "CutResult", "cut_clip", "ffmpeg_binary", "ffmpeg_version"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipToCut:
+    """One clip and what the scan knows of its source, in the units of the tables ``clips`` and ``sources``."""
+
+    clip_id: str
+    path: Path
+    """The source, on a local disk."""
+    stream_index: int
+    time_base: str
+    """`numerator/denominator` in seconds."""
+    start_pts: int
+    end_pts: int
+    start_frame: int
+    end_frame: int
+    start_s: float
+    end_s: float
+    rotation: int
+    """Clockwise degrees that make the stored picture upright: 0, 90, 180 or 270."""
+    width: int
+    """As displayed: upright, with square pixels."""
+    height: int
+    sample_aspect_ratio: str
+    """Of a stored pixel, as `width:height`."""
+    pixel_format: str
+    codec: str
+    fps: float
+
+
+@dataclass(frozen=True, slots=True)
+class CutResult:
+    """What was really exported; frames are numbers within the source, half open."""
+
+    how: Literal["copy", "encode"]
+    start_frame: int
+    end_frame: int
+    num_frames: int
+    width: int
+    height: int
+    fps: float
+    """num_frames / duration."""
+    frames_decoded: int
+    """Source and result frames decoded for this cut, run-ups and checks included."""
+
+
+def cut_clip(clip: ClipToCut, settings: Export, out: Path) -> CutResult:
+    """Write ``clip`` to ``out`` as mp4, the same bytes each time, and say what is in it.
+
+    Raises:
+        SourceFailure: the source does not open.
+        CutError: the source is not what was scanned, or ffmpeg refused it.
+        StorageError: the disk is full.
+        UsageError: there is no usable ffmpeg (only where the clip must be encoded).
+    """
+    scratch = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+    sound = scratch.with_suffix(".pcm")
+    ledger = Ledger()
+    try:
+        result = _copied(clip, settings, scratch, ledger) or _encoded(clip, settings, scratch, sound, ledger)
+        scratch.replace(out)
+    finally:
+        for path in (scratch, sound):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+    return result
+
+
+def _copied(clip: ClipToCut, settings: Export, out: Path, ledger: Ledger) -> CutResult | None:
+    """The clip by stream copy; None where that is not allowed or would not be exact."""
+    fits = (
+        settings.copy_allowed
+        and clip.rotation == 0
+        and clip.pixel_format == "yuv420p"
+        and min(clip.width, clip.height) <= settings.short_side
+        and Fraction(clip.sample_aspect_ratio.replace(":", "/")) == 1
+    )
+    if not fits:
+        return None
+    base = Fraction(clip.time_base)
+    copied = copy_span(_span(clip), base, settings, out, ledger)
+    if copied is None or (copied.width, copied.height) != (clip.width, clip.height):
+        return None
+    start = clip.start_frame + copied.skipped
+    duration = float((copied.end_pts - copied.start_pts) * base)
+    return CutResult(
+        how="copy",
+        start_frame=start,
+        end_frame=start + copied.num_frames,
+        num_frames=copied.num_frames,
+        width=copied.width,
+        height=copied.height,
+        fps=copied.num_frames / duration,
+        frames_decoded=ledger.frames,
+    )
+
+
+def _encoded(clip: ClipToCut, settings: Export, out: Path, sound_path: Path, ledger: Ledger) -> CutResult:
+    """The clip by one encode."""
+    base = Fraction(clip.time_base)
+    span = _span(clip)
+    sound = (
+        write_sound(clip.path, clip.start_pts * base, clip.end_pts * base, sound_path)
+        if settings.audio == "keep"
+        else None
+    )
+    square = Fraction(clip.sample_aspect_ratio.replace(":", "/")) == 1
+    picture = Picture(clip.rotation, clip.width, clip.height, square)
+    timescale = timescale_of(base)
+    duration = float((clip.end_pts - clip.start_pts) * base)
+
+    def start() -> Encoder:
+        return Encoder(picture, span.num_frames / duration, timescale, sound, settings, out)
+
+    with contextlib.ExitStack() as stack:
+        encoder = stack.enter_context(start())
+        last = -1
+
+        def restart() -> None:
+            nonlocal encoder, last
+            stack.pop_all().close()
+            encoder, last = stack.enter_context(start()), -1
+
+        for frame, pts in frames_of(span, ledger, restart):
+            # Only a time base finer than the track's can round two frames to one tick.
+            last = max(last + 1, ticks(pts - clip.start_pts, base, timescale))
+            encoder.write(frame, last)
+        encoder.finish()
+    width, height = _check_encoded(out, span.num_frames)
+    return CutResult(
+        how="encode",
+        start_frame=clip.start_frame,
+        end_frame=clip.end_frame,
+        num_frames=span.num_frames,
+        width=width,
+        height=height,
+        fps=span.num_frames / duration,
+        frames_decoded=ledger.frames,
+    )
+
+
+def _span(clip: ClipToCut) -> SourceSpan:
+    return SourceSpan(clip.path, clip.stream_index, clip.start_pts, clip.end_pts, clip.end_frame - clip.start_frame)
+
+
+def _check_encoded(out: Path, num_frames: int) -> tuple[int, int]:
+    """(width, height) of an encoded clip, after counting its packets: x264 makes one of each frame."""
+    with av.open(str(out), options={"protocol_whitelist": "file"}) as mp4:
+        stream = mp4.streams.video[0]
+        packets = sum(packet.size > 0 for packet in mp4.demux(stream))
+        if packets != num_frames or stream.frames != num_frames:
+            raise CutError(f"ffmpeg wrote {packets} frames of a clip that has {num_frames}.")
+        return stream.codec_context.width, stream.codec_context.height

@@ -1,0 +1,291 @@
+"""Copying packets of a span into an mp4 without an encode, only where the result decodes to exactly the source's frames.
+
+Cutting by time stamps spoils the end of a stream copy: a frame may be stored before others that are shown earlier, so the
+packets up to an instant are not the frames up to it. Packets are therefore taken in decoding order, whose every beginning can be
+decoded, and only as many as show no gap. Leading frames (stored after the first keyframe, shown before it) refer to frames that
+are not in the file and are left out. The result is decoded once to prove it, and compared with the source where the first keyframe
+does not by itself rule out references to frames before it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import av
+from av.audio.stream import AudioStream
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from curation.decode import open_container
+from curation.keyframes import starts_afresh
+from curation.spans import Ledger, SeekFailed, SourceSpan, packets_from_keyframe, sought_frames, video_stream
+from curation.timescale import ticks, timescale_of
+from schemas.recipe import Export
+
+CODECS = ("h264", "hevc", "vp9", "av1")
+"""Codecs that mp4 holds and common readers decode."""
+_SOUND_CODECS = ("aac", "mp3", "opus", "ac3", "eac3", "alac", "flac")
+_PC = 2  # AVCOL_RANGE_JPEG
+_REORDER = 32
+"""Packets to look past the end for one that is shown before it: H.264 and HEVC hold back at most 16 frames."""
+_LEAST_S, _LEAST_SHARE = 2, Fraction(4, 5)
+"""A copy must keep this long, or this share of a short span; else the span is encoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPlan:
+    """Which packets to copy."""
+
+    chosen: tuple[int, ...]
+    """Positions in decoding order; the first is a codec keyframe."""
+    start_pts: int
+    end_pts: int
+    """When the first frame after the copy is shown, or the span's end."""
+    skipped: int
+    """Frames of the span before the first copied one."""
+    leading: bool
+    """Whether leading frames were left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a finished copy holds."""
+
+    skipped: int
+    num_frames: int
+    start_pts: int
+    end_pts: int
+    width: int
+    height: int
+
+
+def plan_copy(
+    stamps: Sequence[tuple[int, bool]], span: SourceSpan, *, tolerance: int, interval: int, least: int
+) -> CopyPlan | None:
+    """Choose packets; None where a copy would start too late, be too short, or have keyframes too far apart.
+
+    Args:
+        stamps: (pts, is codec keyframe) of the stream's packets in decoding order, from a keyframe shown at or before the span
+            until every packet shown within the span has come, and some of those after it.
+        tolerance: how much later than the span the copy may start, in pts steps, as all that follow.
+        interval: longest distance between codec keyframes, and from the last one to the end.
+        least: shortest copy.
+    """
+    start, end = span.start_pts, span.end_pts
+    if sum(start <= pts < end for pts, _ in stamps) != span.num_frames or len({pts for pts, _ in stamps}) != len(
+        stamps
+    ):
+        return None
+    first = next((i for i, (pts, key) in enumerate(stamps) if key and pts >= start), None)
+    if first is None or stamps[first][0] > min(start + tolerance, end - 1):
+        return None
+    first_pts = stamps[first][0]
+    trailing = [i for i in range(first, len(stamps)) if stamps[i][0] >= first_pts]
+    # Shown first among the packets from here on: what is taken must all be shown before it.
+    next_shown: list[int | None] = [None]
+    for i in reversed(trailing):
+        pts, after = stamps[i][0], next_shown[-1]
+        next_shown.append(pts if after is None else min(pts, after))
+    next_shown.reverse()
+    taken, last = 0, first_pts - 1
+    for n, i in enumerate(trailing, start=1):
+        if stamps[i][0] >= end:
+            break
+        last = max(last, stamps[i][0])
+        after = next_shown[n]
+        if after is None or after > last:
+            taken = n
+    after = next_shown[taken]
+    end_pts = end if after is None else min(end, after)
+    chosen = tuple(trailing[:taken])
+    keyframes = [stamps[i][0] for i in chosen if stamps[i][1]]
+    if end_pts - first_pts < least or any(
+        b - a > interval for a, b in zip(keyframes, [*keyframes[1:], end_pts], strict=True)
+    ):
+        return None
+    return CopyPlan(
+        chosen=chosen,
+        start_pts=first_pts,
+        end_pts=end_pts,
+        skipped=sum(start <= pts < first_pts for pts, _ in stamps),
+        leading=len(trailing) != len(stamps) - first,
+    )
+
+
+def decoding_times(shown: Sequence[int]) -> list[int]:
+    """Decoding times for packets in decoding order: strictly increasing, none after its ``shown`` time.
+
+    The times at which frames are shown, in order, moved back by as many frames as the order of storing needs.
+    """
+    ordered = sorted(shown)
+    rank = {pts: n for n, pts in enumerate(ordered)}
+    delay = max(n - rank[pts] for n, pts in enumerate(shown))
+    step = max(1, ordered[1] - ordered[0]) if len(ordered) > 1 else 1
+    return [ordered[n - delay] if n >= delay else ordered[0] - (delay - n) * step for n in range(len(ordered))]
+
+
+def copy_span(span: SourceSpan, time_base: Fraction, settings: Export, out: Path, ledger: Ledger) -> Copied | None:
+    """Write the copied span to ``out``; None where the source does not allow an exact copy (``out`` may then hold rubbish).
+
+    Raises:
+        SourceFailure: the source does not open.
+    """
+    with open_container(span.path) as container:
+        stream = video_stream(container, span.stream_index)
+        if stream.codec_context.codec.canonical_name not in CODECS or stream.codec_context.color_range == _PC:
+            return None
+        try:
+            packets = list(_packets_around(packets_from_keyframe(container, stream, span.start_pts), span.end_pts))
+        except (SeekFailed, av.error.FFmpegError):
+            return None
+        if any(p.pts is None or p.is_corrupt or p.is_discard or p.has_sidedata("new_extradata") for p in packets):
+            return None
+        length = span.end_pts - span.start_pts
+        plan = plan_copy(
+            [(p.pts, p.is_keyframe) for p in packets if p.pts is not None],
+            span,
+            tolerance=int(Fraction(settings.copy_start_tolerance_s) / time_base),
+            interval=int(Fraction(settings.copy_keyframe_interval_s) / time_base),
+            least=int(min(_LEAST_S / time_base, _LEAST_SHARE * length)),
+        )
+        if plan is None:
+            return None
+        chosen = [packets[i] for i in plan.chosen]
+        codec, extradata = stream.codec_context.codec.canonical_name, stream.codec_context.extradata
+        proven = not plan.leading and starts_afresh(codec, extradata, bytes(chosen[0]))
+        shown = _write(container, stream, chosen, plan, time_base, settings.audio == "keep", out)
+    if shown is None:
+        return None
+    size = _check(
+        out,
+        shown,
+        ledger,
+        None if proven else SourceSpan(span.path, span.stream_index, plan.start_pts, plan.end_pts, len(shown)),
+    )
+    return None if size is None else Copied(plan.skipped, len(shown), plan.start_pts, plan.end_pts, *size)
+
+
+def _packets_around(packets: Iterator[Packet[VideoStream]], end_pts: int) -> Iterator[Packet[VideoStream]]:
+    """Packets until none can come any more that is shown before ``end_pts``."""
+    later = 0
+    for packet in packets:
+        if not packet.size:
+            return
+        yield packet
+        later += packet.pts is not None and packet.pts >= end_pts
+        if later >= _REORDER or (packet.dts is not None and packet.dts >= end_pts):
+            return
+
+
+def _write(
+    container: av.container.InputContainer, stream: VideoStream, chosen: Sequence[Packet[VideoStream]], plan: CopyPlan,
+    time_base: Fraction, keep_sound: bool, out: Path,
+) -> list[int] | None:  # fmt: skip
+    """Write the mp4; returns when its frames are shown, in order, in ticks of its track. None where the sound cannot be copied."""
+    timescale = timescale_of(time_base)
+    shown = [ticks(p.pts - plan.start_pts, time_base, timescale) for p in chosen if p.pts is not None]
+    if len(set(shown)) != len(shown):
+        return None
+    sound = next((s for s in container.streams.audio if s.codec_context is not None), None) if keep_sound else None
+    if sound is not None and sound.codec_context.codec.canonical_name not in _SOUND_CODECS:
+        return None
+    options = {"fflags": "+bitexact", "movflags": "+faststart+negative_cts_offsets", "video_track_timescale": str(timescale)}
+    if sound is None:
+        # Without an edit list no reader can see other frames than another. Sound needs one to stay in step.
+        options["use_editlist"] = "0"
+    with av.open(str(out), "w", format="mp4", options=options) as mp4:
+        track = mp4.add_stream_from_template(stream, opaque=True)
+        if stream.codec_context.codec.canonical_name == "hevc":
+            track.codec_context.codec_tag = "hvc1"
+        track.time_base = Fraction(1, timescale)
+        feeds: list[Iterator[tuple[Fraction, Packet[Any]]]] = [_video_feed(chosen, shown, plan, time_base, track)]
+        if sound is not None:
+            start, end = plan.start_pts * time_base, plan.end_pts * time_base
+            feeds.append(_sound_feed(container, sound, start, end, mp4.add_stream_from_template(sound, opaque=True)))
+        for _, packet in heapq.merge(*feeds, key=lambda item: item[0]):
+            mp4.mux(packet)
+    return sorted(shown)
+
+
+def _video_feed(
+    chosen: Sequence[Packet[VideoStream]], shown: Sequence[int], plan: CopyPlan, time_base: Fraction, track: Any
+) -> Iterator[tuple[Fraction, Packet[Any]]]:
+    """(decoding time in seconds, packet) for the mp4's video track."""
+    base = track.time_base
+    total = ticks(plan.end_pts - plan.start_pts, time_base, base.denominator)
+    for packet, pts, dts in zip(chosen, shown, decoding_times(shown), strict=True):
+        packet.pts, packet.dts, packet.time_base = pts, dts, base
+        packet.duration = max(1, total - max(shown))  # of the last frame; for the others the next time stamp counts
+        packet.stream = track
+        yield dts * base, packet
+
+
+def _sound_feed(
+    container: av.container.InputContainer, sound: AudioStream, start: Fraction, end: Fraction, track: Any
+) -> Iterator[tuple[Fraction, Packet[Any]]]:
+    """(time in seconds, packet) for the mp4's audio track: those that start within the span."""
+    assert sound.time_base is not None
+    base = track.time_base = Fraction(1, sound.codec_context.sample_rate)
+    container.seek(int(start / sound.time_base), stream=sound, backward=True)
+    for packet in container.demux(sound):
+        if packet.pts is None:
+            continue
+        time = packet.pts * sound.time_base
+        if time >= end:
+            return
+        if time >= start:
+            length = (packet.duration or 0) * sound.time_base
+            packet.pts = packet.dts = round((time - start) / base)
+            packet.duration, packet.time_base, packet.stream = round(length / base), base, track
+            yield time - start, packet
+
+
+def _check(out: Path, shown: Sequence[int], ledger: Ledger, source: SourceSpan | None) -> tuple[int, int] | None:
+    """(width, height) where the mp4 decodes to frames shown at exactly these ticks, all 4:2:0, 8-bit, of one size, and the same
+    as those of ``source``, if given; else None."""
+    truth = None if source is None else _fingerprints(source, ledger)
+    size: tuple[int, int] | None = None
+    count = 0
+    with open_container(out) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
+        try:
+            for frame in container.decode(stream):
+                ledger.frames += 1
+                if count >= len(shown) or frame.pts != shown[count] or frame.is_corrupt:
+                    return None
+                if frame.format.name != "yuv420p" or int(frame.color_range) == _PC:
+                    return None
+                if size is not None and size != (frame.width, frame.height):
+                    return None
+                if truth is not None and next(truth, None) != fingerprint(frame):
+                    return None
+                size = (frame.width, frame.height)
+                count += 1
+        except (av.error.FFmpegError, SeekFailed):
+            return None
+    return size if count == len(shown) else None
+
+
+def _fingerprints(source: SourceSpan, ledger: Ledger) -> Iterator[bytes]:
+    """Of the source's frames, decoded from a keyframe before the copied one, so that nothing they refer to is missing."""
+    for frame, _ in sought_frames(source, source.start_pts - 1, ledger):
+        yield fingerprint(frame)
+
+
+def fingerprint(frame: VideoFrame) -> bytes:
+    """Hash of a planar 8-bit frame's pixels, without the padding of its rows."""
+    digest = blake2b(digest_size=16)
+    for plane in frame.planes:
+        data = memoryview(plane)
+        for row in range(plane.height):
+            digest.update(data[row * plane.line_size : row * plane.line_size + plane.width])
+    return digest.digest()

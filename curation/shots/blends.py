@@ -1,0 +1,221 @@
+"""Finding the extent of a dissolve or a fade: frames that are mixtures of one frame before and one after.
+
+In a dissolve from A to B frame f shows ``(1 − w) A + w B`` with ``w`` rising from 0 to 1; a fade is the same with a flat A or
+B. So two least-squares questions decide: *which* pair of end frames explains all that lies between as an even ramp, and *how
+well* do the mixtures fit when each ``w`` is free. Motion is no mixture, apart from small shifts, which the likeness of the ends
+gives away.
+
+Legend: N frames of a window, C colour cells × 3. All errors are shares of the squared distance of A and B.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from curation.shots.sketch import CHANGED, Sketch, coverage, likeness
+
+MIN_DISTANCE = 8.0
+"""Least distance of the end frames, 0..255."""
+MIN_COVERAGE = 0.55
+"""Share of colour cells that must change, of those that are not black on both sides: a title or a passer-by changes few."""
+MIN_INNER = 2
+"""Fewest mixed frames: a single one belongs to a hard cut that was converted between frame rates."""
+import os
+MAX_RESIDUAL = float(os.environ.get('RES','0.22'))
+"""Largest root mean square error of the mixtures; motion inside a dissolve gives about 0.1 to 0.2, plain motion 0.3 and more."""
+MAX_RESIDUAL_SHORT = 0.12
+"""The same where fewer than :data:`SHORT` frames are mixed, since a few frames of motion also look like a mixture."""
+SHORT = 5
+MAX_LIKENESS = 0.75
+"""Ends of a dissolve that are more alike than this, after the best shift, are one scene under a moving camera."""
+MAX_EDGES = 0.85
+"""Edge energy within a dissolve relative to the even ramp between its ends. Mixing unrelated pictures thins out both pictures'
+edges: (1 − w)² + w² of them are left, 0.5 to 0.7 over the middle, where motion leaves all of them."""
+FADE_CONTRAST = 0.2
+"""An end with less than this share of the other's contrast is a flat one: the change is a fade."""
+
+_MAX_STEP_BACK = 0.12  # how far the weight may fall between two frames (noise, motion)
+import os
+PAD=float(os.environ.get('PAD','0.5'))
+BETA=float(os.environ.get('BETA','0.5'))
+_MAX_STEP = 0.6  # how far it may rise: more is a hard cut
+_FADE_RISE = 1.015  # per frame: the last steps of a fade of two seconds are smaller, by then its weight is over 0.95
+_LEAN = 0.04  # a frame with a smaller weight of the other picture counts as whole
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """A run of mixed frames, half open, as positions in the window searched."""
+
+    start: int
+    end: int
+    kind: Literal["fade", "dissolve"]
+    score: float
+
+
+def mixture_error(before: Sketch, middle: Sketch, after: Sketch) -> float:
+    """Distance of ``middle`` from the line through the outer frames, as a share of the outer frames' distance.
+
+    Infinite where the outer frames are close, where only a small part of the picture changes, or where the middle frame is not
+    well between them (as at a hard cut). Cheap enough for every frame.
+    """
+    way = after.cells - before.cells
+    length = float(np.vdot(way, way))
+    if length < (MIN_DISTANCE / 2) ** 2 * way.size:
+        return float("inf")
+    here = middle.cells - before.cells
+    along = float(np.vdot(here, way)) / length
+    if not 0.2 <= along <= 0.8 or coverage(before, after, CHANGED / 4) < MIN_COVERAGE:
+        return float("inf")
+    return float(np.sqrt(max(0.0, float(np.vdot(here, here)) / length - along * along)))
+
+
+def find_blend(window: Sequence[Sketch], centre: int) -> Blend | None:
+    """The dissolve or fade that ``window[centre]`` lies in, or None.
+
+    Args:
+        window: consecutive frames, N of them, at least as long as the longest transition to be found.
+        centre: position of a frame that looks like a mixture.
+    """
+    cells = np.stack([s.cells for s in window])  # (N, C)
+    gram = (cells @ cells.T) / cells.shape[1]  # (N, N); whole numbers, so exact whatever the order of summation
+    ends = _best_ends(gram, centre)
+    if ends is None:
+        return None
+    first, last = ends
+    weights, residual = _free_fit(gram, first, last)
+    inner = last - first - 1
+    limit = MAX_RESIDUAL if inner >= SHORT else MAX_RESIDUAL_SHORT
+    if inner < MIN_INNER or residual > limit or not _rises_evenly(weights):
+        return None
+    before, after = window[first], window[last]
+    if coverage(before, after) < MIN_COVERAGE:
+        return None
+    low, high = sorted((before.contrast, after.contrast))
+    kind: Literal["fade", "dissolve"] = "dissolve"
+    if before.flat or after.flat or low < FADE_CONTRAST * high:
+        kind = "fade"
+    elif not _mixes_pictures(window, first, last, weights):
+        return None
+    start, end = _fade_span(window, first, last) if kind == "fade" else _mixed_span(gram, first, last, residual)
+    return Blend(start, end, kind, float(np.clip(1.0 - residual / (2 * limit), 0.0, 1.0)))
+
+
+def _best_ends(gram: np.ndarray, centre: int) -> tuple[int, int] | None:
+    """Positions (a, b), a < centre < b, of the last whole frame before and the first whole frame after.
+
+    The model is A up to a, an even ramp, and B from b on; it is compared with the frames from a to b and a margin of a quarter
+    of their number on both sides. The margin is what makes a pair inside a longer ramp worse than its true ends; a short one
+    keeps motion in the shots around out of it. Sums over frames come from running sums, so all pairs are tried at once.
+    """
+    n = len(gram)
+    if centre < 1 or centre > n - 2:
+        return None
+    power = np.diag(gram)
+    a = np.arange(0, centre)[:, None]
+    b = np.arange(centre + 1, n)[None, :]
+    length = b - a
+    way = power[a] + power[b] - 2 * gram[a, b]  # (a, b) squared distance of the ends
+    run = np.concatenate([np.zeros((n, 1)), np.cumsum(gram, axis=1)], axis=1)  # run[i, k] = Σ_{f<k} gram[i, f]
+    ramp = np.concatenate([np.zeros((n, 1)), np.cumsum(gram * np.arange(n), axis=1)], axis=1)
+    total = np.concatenate([[0.0], np.cumsum(power)])
+    # Within: Σ ‖f‖² + ‖A‖² Σ(1−w)² + ‖B‖² Σw² + 2 A·B Σw(1−w) − 2 Σ(1−w) f·A − 2 Σw f·B, with w = (f − a) / (b − a).
+    lo, hi = a + 1, b
+    squares = (length - 1) * (2 * length - 1) / (6.0 * length)  # Σ w² = Σ (1−w)²
+    crossed = (length - 1) / 2.0 - squares
+    sum_a, sum_b = run[a, hi] - run[a, lo], run[b, hi] - run[b, lo]
+    rise_a = (ramp[a, hi] - ramp[a, lo] - a * sum_a) / length  # Σ w f·A
+    rise_b = (ramp[b, hi] - ramp[b, lo] - a * sum_b) / length
+    error = total[hi] - total[lo] + (power[a] + power[b]) * squares + 2 * gram[a, b] * crossed
+    error = error - 2 * (sum_a - rise_a) - 2 * rise_b
+    margin = np.maximum(2, length // 4)
+    start, stop = np.maximum(a - margin, 0), np.minimum(b + 1 + margin, n)
+    error = error + (total[a] - total[start]) + (a - start) * power[a] - 2 * (run[a, a] - run[a, start])
+    error = error + (total[stop] - total[b + 1]) + (stop - b - 1) * power[b] - 2 * (run[b, stop] - run[b, b + 1])
+    cost = np.where(way >= MIN_DISTANCE**2, error / np.maximum(way * (stop - start - 2) ** (1 + BETA), 1e-9), np.inf)
+    i, j = np.unravel_index(int(np.argmin(cost)), cost.shape)
+    return (int(i), int(centre + 1 + j)) if np.isfinite(cost[i, j]) else None
+
+
+def _weights(gram: np.ndarray, first: int, last: int, low: int, high: int) -> np.ndarray:
+    """Least-squares weight of ``window[last]`` in each frame of low..high−1."""
+    way = gram[first, first] + gram[last, last] - 2 * gram[first, last]
+    frames = np.arange(low, high)
+    return np.asarray((gram[last, frames] - gram[first, frames] - gram[first, last] + gram[first, first]) / way)
+
+
+def _free_fit(gram: np.ndarray, first: int, last: int) -> tuple[np.ndarray, float]:
+    """Weights from first to last (0 and 1 at the ends) and the root mean square error of the frames between."""
+    weights = _weights(gram, first, last, first, last + 1)
+    way = gram[first, first] + gram[last, last] - 2 * gram[first, last]
+    frames = np.arange(first, last + 1)
+    off = np.diag(gram)[frames] - 2 * gram[first, frames] + gram[first, first]  # ‖f − A‖²
+    errors = np.maximum(off / way - weights**2, 0)[1:-1]
+    return weights, float(np.sqrt(errors.mean())) if errors.size else 0.0
+
+
+def _rises_evenly(weights: np.ndarray) -> bool:
+    steps = np.diff(weights)
+    return bool(np.min(steps) >= -_MAX_STEP_BACK and np.max(steps) <= _MAX_STEP)
+
+
+def _mixes_pictures(window: Sequence[Sketch], first: int, last: int, weights: np.ndarray) -> bool:
+    """The ends are different scenes, and edges thin out between them."""
+    if max(likeness(window[first], window[last]), likeness(window[last], window[first])) > MAX_LIKENESS:
+        return False
+    middle = [(w, s.edges) for w, s in zip(weights, window[first : last + 1], strict=True) if 0.2 <= w <= 0.8]
+    expected = sum((1 - w) * window[first].edges + w * window[last].edges for w, _ in middle)
+    return bool(middle) and sum(edges for _, edges in middle) <= MAX_EDGES * expected
+
+
+def _mixed_span(gram: np.ndarray, first: int, last: int, residual: float) -> tuple[int, int]:
+    """Half-open span of the mixed frames of a dissolve, with a frame or two to spare.
+
+    Ramps with a gentle or abrupt beginning are longer than the even one that was fitted, so frames beyond it that lean ever
+    less towards the other end are taken in, up to a third of the length. Where instead motion stretched the fit, the frames
+    inside it that show only one end are given back.
+    """
+    reach = max(1, (last - first) // 3)
+    low, high = max(0, first - reach), min(len(gram) - 1, last + reach)
+    lean = _weights(gram, low, high, low, high + 1)
+    start, end = first, last
+    while start > low and lean[start - low] > max(_LEAN, lean[start - 1 - low]):
+        start -= 1
+    while end < high and lean[end - low] < min(1 - _LEAN, lean[end + 1 - low]):
+        end += 1
+    inside = _weights(gram, first, last, first, last + 1)
+    half = (first + last) // 2
+    if start == first:
+        whole = np.flatnonzero(inside[: half - first] <= _LEAN)
+        start = max(first, first + int(whole[-1]) - 1)
+    if end == last:
+        whole = np.flatnonzero(inside[half + 1 - first :] >= 1 - _LEAN)
+        end = min(last, half + 1 + int(whole[0]) + 1)
+    pad = math.ceil(residual * (end - start) * PAD)
+    return max(0, start - pad), min(len(gram), end + 1 + pad)
+
+
+def _fade_span(window: Sequence[Sketch], first: int, last: int) -> tuple[int, int]:
+    """Half-open span of a fade: from its flat end outwards as long as contrast keeps rising, with a frame to spare.
+
+    Contrast is proportional to the weight of the picture and, unlike the mixture, hardly disturbed by motion within it.
+    """
+    contrast = [s.contrast for s in window]
+    falls = contrast[last] < contrast[first]
+    step = -1 if falls else 1
+    at = (last if falls else first) + step
+    while 0 <= at + step < len(window) and _rises(contrast, at, step):
+        at += step
+    return (max(0, at - 1), last + 1) if falls else (first, min(len(window), at + 2))
+
+
+def _rises(contrast: Sequence[float], at: int, step: int) -> bool:
+    """Contrast rises in the next step or, since small ramps tremble, over the next two."""
+    near = contrast[at + step]
+    far = contrast[at + 2 * step] if 0 <= at + 2 * step < len(contrast) else near
+    return max(near, far) > _FADE_RISE * contrast[at]

@@ -1,0 +1,215 @@
+"""The shot finder: nominations in, transitions out, in one forward pass of bounded memory.
+
+Every frame is sketched and shown to the nominators. A nominated frame is decided when the frames around it that a decision may
+look at have arrived; decisions depend on nothing else, so pushing frame by frame gives what the whole video at once would.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable
+
+from curation.frames import Frame, Transition, TransitionKind
+from curation.shots.blends import Blend, find_blend, mixture_error
+from curation.shots.cuts import FLASH_S, MOVING_JUMP, MOVING_PROMINENCE, cut_score
+from curation.shots.nominate import Nominators
+from curation.shots.sketch import Sketch, distance, likeness, sketch
+from schemas.recipe import Shots
+
+BLEND_S = 2.0
+"""A ramp is sought this far on both sides of a frame that looks like a mixture."""
+FLAT_S = 1.5
+"""Up to this much of the flat part beside a ramp belongs to the fade; a longer black stretch is a (black) shot of its own."""
+SCALES_S = (0.1, 0.2, 0.4, 0.8)
+"""Distances at which a frame is compared with its outer frames: short ones see short dissolves, long ones slow dissolves."""
+MAX_MIXTURE_ERROR = 0.2
+"""Of :func:`curation.shots.blends.mixture_error`, to nominate a frame."""
+FLASH_SPAN_S = 0.6
+"""A shorter fade with the same scene before and after is a flash."""
+FLASH_LIKENESS = 0.85
+
+_STRIDE_S = 0.1  # after a failed test, the next one this much later: neighbours give the same answer
+_RATE_FRAMES = 32  # the frame rate is taken over this many frames
+_MAX_FRAMES = 240  # bounds memory and work where the rate is very high: no window reaches further on either side
+
+
+class ShotFinder:
+    """Push every frame of a stream in order; transitions come back as soon as they are final.
+
+    ``settled`` is the first frame index at which a transition may still begin that has not been returned.
+    """
+
+    def __init__(self, settings: Shots) -> None:
+        self.settled = 0
+        self._nominators = Nominators(settings)
+        self._ring: dict[int, Sketch] = {}
+        self._oldest = 0  # first index in the ring
+        self._newest = -1
+        self._next = 0  # first undecided frame
+        self._jump = 0.0  # distance of the newest two frames
+        self._nominated: dict[int, str] = {}  # as cuts, untested, and by what
+        self._tested = 0  # first frame whose nomination as a cut is untested
+        self._cuts: dict[int, tuple[float, str]] = {}  # true ones: score, detector
+        self._walls: set[int] = set()  # those of them that no blend reaches across
+        self._mixed: set[int] = set()
+        self._skip_until_s = float("-inf")
+        self._found: list[tuple[int, int, Transition]] = []  # decided, not yet returned; (start, end, transition) in order
+
+    def push(self, frame: Frame) -> list[Transition]:
+        """Take the next frame; return the transitions that are now final, in order."""
+        if self._newest < 0:
+            self._oldest = self._next = self._tested = self.settled = frame.index
+        self._newest = frame.index
+        self._ring[frame.index] = sketch(frame)
+        cuts, changed = self._nominators.push(frame.index, frame.small)
+        self._nominated.update(dict.fromkeys(cuts, "adaptive"))
+        if changed:
+            self._mixed.add(frame.index)
+        self._nominate_jump()
+        self._nominate_mixtures()
+        while self._passed(self._tested, FLASH_S):
+            self._test_cut(self._tested)
+            self._tested += 1
+        while self._passed(self._next, BLEND_S + FLAT_S):
+            self._decide(self._next)
+            self._next += 1
+        return self._release()
+
+    def flush(self) -> list[Transition]:
+        """The stream has ended; return what is left, in order."""
+        while self._tested <= self._newest:
+            self._test_cut(self._tested)
+            self._tested += 1
+        while self._next <= self._newest:
+            self._decide(self._next)
+            self._next += 1
+        return self._release(at_end=True)
+
+    def _nominate_jump(self) -> None:
+        """A jump that stands out of strong motion, where the adaptive detector's average is too high to see it."""
+        before, last = self._ring.get(self._newest - 1), self._jump
+        self._jump = distance(before, self._ring[self._newest]) if before is not None else 0.0
+        if self._jump >= max(MOVING_JUMP, MOVING_PROMINENCE * last):
+            self._nominated.setdefault(self._newest, "jump")
+
+    def _nominate_mixtures(self) -> None:
+        """Compare the newest frame, for each scale, with the one that lies two scales back and the one halfway."""
+        newest = self._ring[self._newest]
+        back = max(self._oldest, self._newest - _RATE_FRAMES)
+        passed = newest.time - self._ring[back].time
+        rate = (self._newest - back) / passed if passed > 0 else 0.0
+        seen: set[int] = set()
+        for scale in SCALES_S:
+            step = min(max(1, round(scale * rate)), _MAX_FRAMES // 2)
+            middle, before = self._newest - step, self._newest - 2 * step
+            if step in seen or before < self._oldest or middle in self._mixed or middle < self._next:
+                continue
+            seen.add(step)
+            if mixture_error(self._ring[before], self._ring[middle], newest) <= MAX_MIXTURE_ERROR:
+                self._mixed.add(middle)
+
+    def _passed(self, index: int, seconds: float) -> bool:
+        """The newest frame is that much later than this one, or very many frames."""
+        if index >= self._newest:
+            return False
+        ahead_s = self._ring[self._newest].time - self._ring[index].time
+        return ahead_s > seconds or self._newest - index >= 2 * _MAX_FRAMES
+
+    def _test_cut(self, index: int) -> None:
+        detector = self._nominated.pop(index, None)
+        if detector is not None and index > self._oldest:
+            time = self._ring[index].time
+            before = self._window(index - 1, lambda s: time - s.time <= FLASH_S, -1)
+            after = self._window(index, lambda s: s.time - time <= FLASH_S, +1)
+            score = cut_score(before, after)
+            if score is not None:
+                self._cuts[index] = (score, detector)
+                # The last step of a quick fade to black is sometimes as strong as a cut, so a flat side is no wall.
+                if not before[-1].flat and not after[0].flat:
+                    self._walls.add(index)
+
+    def _decide(self, index: int) -> None:
+        time = self._ring[index].time
+        if index in self._cuts:
+            self._add(index, index, "cut", *self._cuts[index])
+        if index in self._mixed and time >= self._skip_until_s and not self._inside_span(index):
+            start = max((cut for cut in self._walls if cut <= index), default=self._oldest)
+            end = min((cut for cut in self._walls if cut > index), default=self._newest + 1)
+            # Two halves of a fade share their darkest frame; spans are a frame too long on each side.
+            start = max([start, *(e - 2 for _, e, t in self._found if t.kind != "cut" and e <= index)])
+            window = self._window(index, lambda s: time - s.time <= BLEND_S and s.index >= start, -1)
+            centre = len(window) - 1
+            window += self._window(index, lambda s: s.time - time <= BLEND_S and s.index < end, +1)[1:]
+            blend = find_blend(window, centre)
+            if blend is None or not self._accept(blend, window):
+                self._skip_until_s = time + _STRIDE_S
+        self._mixed.discard(index)
+
+    def _window(self, index: int, near: Callable[[Sketch], bool], step: int) -> list[Sketch]:
+        """Frames from ``index`` on in one direction, in order of time, as long as they are near."""
+        found: list[Sketch] = []
+        while index in self._ring and len(found) <= _MAX_FRAMES and (not found or near(self._ring[index])):
+            found.append(self._ring[index])
+            index += step
+        return found if step > 0 else found[::-1]
+
+    def _inside_span(self, index: int) -> bool:
+        return any(start <= index < end for start, end, _ in self._found)
+
+    def _accept(self, blend: Blend, window: list[Sketch]) -> bool:
+        """Add a blend, with the flat part beside it where it is a fade; False where it turns out to be a flash."""
+        start, end = window[blend.start].index, window[blend.end - 1].index + 1
+        if blend.kind == "dissolve":
+            self._add(start, end, "dissolve", blend.score, "linear_blend")
+            return True
+        first, last = self._ring[start], self._ring[end - 1]
+        while start - 1 in self._ring and self._flat_with(self._ring[start], start - 1, first):
+            start -= 1
+        while end in self._ring and self._flat_with(self._ring[end - 1], end, last):
+            end += 1
+        if start > self._oldest and end <= self._newest:
+            before, after = self._ring[start - 1], self._ring[end]
+            if after.time - before.time <= FLASH_SPAN_S and likeness(before, after) > FLASH_LIKENESS:
+                return False
+        self._add(start, end, "fade", blend.score, "luma_ramp")
+        return True
+
+    def _flat_with(self, edge: Sketch, index: int, origin: Sketch) -> bool:
+        near = self._ring[index]
+        return edge.flat and near.flat and abs(near.time - origin.time) <= FLAT_S
+
+    def _add(self, start: int, end: int, kind: TransitionKind, score: float, detector: str) -> None:
+        """Keep a decided transition; spans that touch or overlap become one, and swallow cuts within or at their ends."""
+        touching = [t for s, e, t in self._found if s <= end and e >= start and (start < end or s < e)]
+        spans = [t for t in touching if t.start_frame < t.end_frame]
+        if start == end and spans:
+            return
+        if spans:
+            start, end = min(start, *(t.start_frame for t in spans)), max(end, *(t.end_frame for t in spans))
+            best = max(spans, key=lambda t: (t.kind == "fade", t.score))
+            if (best.kind == "fade", best.score) > (kind == "fade", score):
+                kind, score, detector = best.kind, best.score, best.detector
+        self._found = [entry for entry in self._found if entry[2] not in touching]
+        transition = Transition(start, end, kind, score, detector)
+        insort(self._found, (start, end, transition), key=lambda entry: entry[:2])
+
+    def _release(self, *, at_end: bool = False) -> list[Transition]:
+        """Transitions that no later decision can reach any more; forget the frames that none will look at."""
+        if self._newest < 0:
+            return []
+        reach = self._newest + 1 if at_end else self._next
+        if not at_end:
+            horizon = self._ring[self._next].time - BLEND_S - FLAT_S
+            reach = max(self._oldest, self._next - 2 * _MAX_FRAMES)
+            while reach < self._next and self._ring[reach].time < horizon:
+                reach += 1
+        done = [entry for entry in self._found if at_end or entry[1] < reach]
+        self._found = self._found[len(done) :]
+        self.settled = min([reach, *(entry[0] for entry in self._found)])
+        # One frame more than any window reaches, as cuts look at the frame before.
+        while self._oldest < min(self.settled, reach) - 1:
+            del self._ring[self._oldest]
+            self._cuts.pop(self._oldest, None)
+            self._walls.discard(self._oldest)
+            self._oldest += 1
+        return [transition for _, _, transition in done]

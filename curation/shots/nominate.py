@@ -1,0 +1,40 @@
+"""PySceneDetect's detectors, asked only where something may have happened.
+
+They return points and see few dissolves, so what they say is a nomination that :mod:`curation.shots.cuts` and
+:mod:`curation.shots.blends` then test. Their frame numbers come from time and are wrong at variable rate; here they are given a
+time code that counts frames.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scenedetect import FrameTimecode
+from scenedetect.detectors import AdaptiveDetector, HistogramDetector
+
+from schemas.recipe import Shots
+
+MIN_CONTENT = 8.0
+"""Least change (mean over hue, saturation and value, 0..255) of a nominated cut. PySceneDetect's default is 15, because nobody
+tests its cuts afterwards."""
+
+
+class Nominators:
+    """AdaptiveDetector for cuts, HistogramDetector for gradual change, both without a minimum scene length."""
+
+    def __init__(self, settings: Shots) -> None:
+        self._cuts = AdaptiveDetector(
+            adaptive_threshold=settings.adaptive_threshold, min_scene_len=1, min_content_val=MIN_CONTENT
+        )
+        self._changes = HistogramDetector(threshold=settings.histogram_threshold, min_scene_len=1)
+        self._clock = FrameTimecode(0, 25.0)  # any rate will do: only frame numbers are used
+
+    def push(self, index: int, small: np.ndarray) -> tuple[list[int], bool]:
+        """Take the next frame, a (h, w, 3) uint8 BGR picture.
+
+        Returns:
+            the frames now nominated as the first of a new shot (a few frames behind ``index``), and whether the luma
+            histogram changed much from the frame before to this one.
+        """
+        code = FrameTimecode(index, self._clock)
+        cuts = [found.frame_num for found in self._cuts.process_frame(code, small)]
+        return cuts, bool(self._changes.process_frame(code, small))

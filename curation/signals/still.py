@@ -1,0 +1,82 @@
+"""Pictures in which nothing is to be seen, and pictures in which nothing happens."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from curation.frames import Frame, Span
+from curation.signals.samples import Clock, Samples
+
+RATE = 5.0
+"""Samples per second."""
+
+BLACK_LEVEL = 26
+"""Levels of 255: a pixel up to 10 % is black (the default ``pixel_black_th`` of FFmpeg's ``blackdetect``)."""
+BLACK_PIXELS = 0.98
+"""A picture is black when this share of its pixels is (the default ``picture_black_ratio_th`` of ``blackdetect``)."""
+
+STATIC_MEAN = 0.1
+"""Levels of 255. Mean absolute difference to the sample before, over the small picture, up to which nothing changed."""
+STATIC_BLOCK = 1.0
+"""Levels of 255. The same over any one block of 8 × 8 pixels: a small thing that moves is a change."""
+_BLOCK = 8
+
+
+class Still:
+    """black_share and static_share (both 0..1).
+
+    Both are taken from the small gray picture at 5 samples per second; a sample is compared with the one before it. Noise
+    of a sensor is a change (its mean difference is above 0.1 unless a codec has removed it), a repeat of the same coded picture is none.
+    static_share is None for a span with fewer than two samples.
+    """
+
+    def __init__(self) -> None:
+        self._clock = Clock(RATE)
+        self._black: Samples[bool] = Samples()
+        self._static: Samples[bool] = Samples()
+        self._last: tuple[int, np.ndarray] | None = None
+
+    def push(self, frame: Frame) -> None:
+        if not self._clock.due(frame.time):
+            return
+        self._black.add(is_black(frame.gray), frame.index)
+        if self._last is not None:
+            index, gray = self._last
+            self._static.add(is_static(gray, frame.gray), frame.index, index)
+        self._last = (frame.index, frame.gray)
+
+    def close(self, span: Span) -> dict[str, float | int | None]:
+        return {
+            "black_share": _share(self._black.within(span)),
+            "static_share": _share(self._static.within(span)),
+        }
+
+    def forget(self, before_frame: int) -> None:
+        self._black.forget(before_frame)
+        self._static.forget(before_frame)
+
+
+def is_black(gray: np.ndarray) -> bool:
+    """True where at least 98 % of the pixels of ``gray`` ((h, w) uint8, full range) are at most 10 % bright."""
+    return bool(np.count_nonzero(gray <= BLACK_LEVEL) >= BLACK_PIXELS * gray.size)
+
+
+def is_static(before: np.ndarray, after: np.ndarray) -> bool:
+    """True where no change is to be seen between two pictures ((h, w) uint8)."""
+    if before.shape != after.shape:
+        return False
+    difference = cv2.absdiff(before, after)
+    if float(difference.mean()) > STATIC_MEAN:
+        return False
+    height, width = difference.shape
+    blocks = cv2.resize(
+        difference.astype(np.float32),
+        (max(1, width // _BLOCK), max(1, height // _BLOCK)),
+        interpolation=cv2.INTER_AREA,
+    )
+    return float(blocks.max()) <= STATIC_BLOCK
+
+
+def _share(flags: list[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None

@@ -1,0 +1,23 @@
+"""Time stamps of a source as whole ticks of an mp4 track."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+_LEAST_TIMESCALE = 10_000
+_MOST_TIMESCALE = 30_000_000
+"""An mp4 sample lasts at most 2^31 − 1 ticks: 71 s at this many ticks per second."""
+
+
+def timescale_of(time_base: Fraction) -> int:
+    """Ticks per second for an mp4 track, in which every pts of ``time_base`` (seconds) is a whole number where that is possible."""
+    scale = time_base.denominator
+    if scale > _MOST_TIMESCALE:
+        return 90_000
+    return scale * math.ceil(_LEAST_TIMESCALE / scale)
+
+
+def ticks(pts: int, time_base: Fraction, timescale: int) -> int:
+    """``pts`` in ticks of 1 / ``timescale`` seconds, rounded half to even."""
+    return round(pts * time_base * timescale)
