@@ -84,7 +84,8 @@ def run(job: Job) -> dict[str, Any]:
         Counts for the progress display: status, error_code, clips, seconds of video, frames, cpu seconds by kind of work.
     """
     from curation.decode import SourceFailure, quiet_decoder
-    from curation.scan import ScanResult, failed_source, scan_source
+    from curation.scan import ScanResult, scan_source
+    from curation.source_rows import failed_source
     from schemas import ids
 
     quiet_decoder()

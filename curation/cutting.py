@@ -14,7 +14,8 @@ from typing import Literal
 
 import av
 
-from curation.encoder import Encoder, Picture, ffmpeg_binary, ffmpeg_version
+from curation.decode import SourceFailure, open_container
+from curation.encoder import Encoder, Picture, Timing, ffmpeg_binary, ffmpeg_version
 from curation.remux import copy_span
 from curation.sound import write_sound
 from curation.spans import CutError, Ledger, SourceSpan, frames_of
@@ -97,7 +98,7 @@ def _copied(clip: ClipToCut, settings: Export, out: Path, ledger: Ledger) -> Cut
         and clip.rotation == 0
         and clip.pixel_format == "yuv420p"
         and min(clip.width, clip.height) <= settings.short_side
-        and Fraction(clip.sample_aspect_ratio.replace(":", "/")) == 1
+        and _square_pixels(clip)
     )
     if not fits:
         return None
@@ -123,34 +124,29 @@ def _encoded(clip: ClipToCut, settings: Export, out: Path, sound_path: Path, led
     """The clip by one encode."""
     base = Fraction(clip.time_base)
     span = _span(clip)
-    sound = (
-        write_sound(clip.path, clip.start_pts * base, clip.end_pts * base, sound_path)
-        if settings.audio == "keep"
-        else None
-    )
-    square = Fraction(clip.sample_aspect_ratio.replace(":", "/")) == 1
-    picture = Picture(clip.rotation, clip.width, clip.height, square)
+    sound = None
+    if settings.audio == "keep":
+        sound = write_sound(clip.path, clip.start_pts * base, clip.end_pts * base, sound_path)
     timescale = timescale_of(base)
-    duration = float((clip.end_pts - clip.start_pts) * base)
-
-    def start() -> Encoder:
-        return Encoder(picture, span.num_frames / duration, timescale, sound, settings, out)
-
+    timing = Timing(span.num_frames, ticks(clip.end_pts - clip.start_pts, base, timescale), timescale)
+    picture = Picture(clip.rotation, clip.width, clip.height, _square_pixels(clip))
+    shown: list[int] = []
     with contextlib.ExitStack() as stack:
-        encoder = stack.enter_context(start())
-        last = -1
+        encoder = stack.enter_context(Encoder(picture, timing, sound, settings, out))
 
         def restart() -> None:
-            nonlocal encoder, last
+            nonlocal encoder
             stack.pop_all().close()
-            encoder, last = stack.enter_context(start()), -1
+            encoder = stack.enter_context(Encoder(picture, timing, sound, settings, out))
+            shown.clear()
 
         for frame, pts in frames_of(span, ledger, restart):
             # Only a time base finer than the track's can round two frames to one tick.
-            last = max(last + 1, ticks(pts - clip.start_pts, base, timescale))
-            encoder.write(frame, last)
+            tick = ticks(pts - clip.start_pts, base, timescale)
+            shown.append(max(shown[-1] + 1, tick) if shown else tick)
+            encoder.write(frame, shown[-1])
         encoder.finish()
-    width, height = _check_encoded(out, span.num_frames)
+    width, height = _check_encoded(out, shown)
     return CutResult(
         how="encode",
         start_frame=clip.start_frame,
@@ -158,20 +154,31 @@ def _encoded(clip: ClipToCut, settings: Export, out: Path, sound_path: Path, led
         num_frames=span.num_frames,
         width=width,
         height=height,
-        fps=span.num_frames / duration,
+        fps=timing.fps,
         frames_decoded=ledger.frames,
     )
+
+
+def _square_pixels(clip: ClipToCut) -> bool:
+    return Fraction(clip.sample_aspect_ratio.replace(":", "/")) == 1
 
 
 def _span(clip: ClipToCut) -> SourceSpan:
     return SourceSpan(clip.path, clip.stream_index, clip.start_pts, clip.end_pts, clip.end_frame - clip.start_frame)
 
 
-def _check_encoded(out: Path, num_frames: int) -> tuple[int, int]:
-    """(width, height) of an encoded clip, after counting its packets: x264 makes one of each frame."""
-    with av.open(str(out), options={"protocol_whitelist": "file"}) as mp4:
-        stream = mp4.streams.video[0]
-        packets = sum(packet.size > 0 for packet in mp4.demux(stream))
-        if packets != num_frames or stream.frames != num_frames:
-            raise CutError(f"ffmpeg wrote {packets} frames of a clip that has {num_frames}.")
-        return stream.codec_context.width, stream.codec_context.height
+def _check_encoded(out: Path, shown: list[int]) -> tuple[int, int]:
+    """(width, height) of an encoded clip, after checking that every frame is there and shown when it should be.
+
+    x264 makes one packet of each frame, so nothing needs decoding.
+    """
+    try:
+        with open_container(out) as mp4:
+            stream = mp4.streams.video[0]
+            found = sorted(packet.pts for packet in mp4.demux(stream) if packet.size and packet.pts is not None)
+            size = stream.codec_context.width, stream.codec_context.height
+    except (SourceFailure, av.error.FFmpegError, IndexError) as error:
+        raise CutError(f"ffmpeg reported no error, but what it wrote cannot be read: {error}.") from error
+    if found != shown:
+        raise CutError(f"ffmpeg wrote {len(found)} frames of a clip that has {len(shown)}, or at other times.")
+    return size

@@ -103,13 +103,28 @@ def _output_of(binary: str, option: str) -> str:
 
 def fitted_size(width: int, height: int, short_side: int) -> tuple[int, int]:
     """(width, height) of an encoded clip: even, short side at most ``short_side``, aspect kept, never enlarged, at least 2."""
-    scale = min(1.0, short_side / min(width, height))
+    least = min(width, height)
+    scale = 1.0 if least <= short_side else max(2, 2 * (short_side // 2)) / least
 
     def even(side: int) -> int:
-        most = side if scale == 1.0 or side != min(width, height) else short_side
-        return max(2, min(2 * round(side * scale / 2), 2 * (most // 2)))
+        return max(2, min(2 * round(side * scale / 2), 2 * (side // 2)))
 
     return even(width), even(height)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the clip is, and in which units."""
+
+    num_frames: int
+    length: int
+    """From the first frame to the end of the last, in ticks."""
+    timescale: int
+    """Ticks per second."""
+
+    @property
+    def fps(self) -> float:
+        return self.num_frames * self.timescale / self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +148,9 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
         UsageError: there is no usable ffmpeg.
     """
 
-    def __init__(
-        self, picture: Picture, fps: float, timescale: int, sound: Sound | None, settings: Export, out: Path
-    ) -> None:
+    def __init__(self, picture: Picture, timing: Timing, sound: Sound | None, settings: Export, out: Path) -> None:
         self._binary = ffmpeg_binary()
-        self._picture, self._fps, self._timescale = picture, fps, timescale
+        self._picture, self._timing = picture, timing
         self._sound, self._settings, self._out = sound, settings, out
         self._process: subprocess.Popen[bytes] | None = None
         self._nut: Any = None
@@ -151,7 +164,7 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
         raw = frame.reformat(
             self._stream.width, self._stream.height, self._stream.pix_fmt, interpolation=_PIPE_SWS, threads=1
         )  # untouched where it already fits
-        raw.pts, raw.time_base = tick, Fraction(1, self._timescale)
+        raw.pts, raw.time_base = tick, Fraction(1, self._timing.timescale)
         try:
             self._nut.mux(self._stream.encode(raw))
         except (OSError, av.error.FFmpegError) as error:
@@ -198,7 +211,7 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
         self._nut = av.open(_Sink(self._pipe()), "w", format="nut", buffer_size=1 << 20)
         self._stream = self._nut.add_stream("rawvideo", rate=Fraction(25))
         self._stream.width, self._stream.height, self._stream.pix_fmt = first.width, first.height, name
-        self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, self._timescale)
+        self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, self._timing.timescale)
 
     def _pipe(self) -> IO[bytes]:
         assert self._process is not None
@@ -255,26 +268,26 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
         ).global_args("-nostdin", "-hide_banner", "-nostats", "-loglevel", "error", "-filter_complex_threads", "1", "-y")  # fmt: skip
 
     def _x264(self) -> dict[str, Any]:
-        settings = self._settings
-        rate = Fraction(self._fps).limit_denominator(10_000)
-        frame_s = 1 / self._fps
+        settings, timing = self._settings, self._timing
+        rate = Fraction(timing.fps).limit_denominator(10_000)
+        frame_s = 1 / timing.fps
         interval = settings.keyframe_interval_s
         # The last frame that is no more than the interval after the keyframe before it becomes the next one; -g alone would
         # count frames, which says nothing about time at a variable rate.
         due = f"isnan(prev_forced_t)+gte(t-prev_forced_t,{max(0.0, interval - 0.999 * frame_s):.6f})"
         return {
             "c:v": "libx264", "threads:v": 1, "preset": settings.preset, "crf": settings.crf, "pix_fmt": "yuv420p",
-            "forced-idr": 1, "force_key_frames": f"expr:{due}", "g": max(1, int(interval * self._fps + 0.001)),
+            "forced-idr": 1, "force_key_frames": f"expr:{due}", "g": max(1, int(interval * timing.fps + 0.001)),
             "x264-params": f"fps={rate.numerator}/{rate.denominator}",
-            "fps_mode": "passthrough", "enc_time_base": f"1/{self._timescale}",
-            # How long the last frame is shown; every other frame is shown until the next time stamp.
-            "bsf:v": f"setts=pts=PTS:dts=DTS:duration={max(1, round(self._timescale / self._fps))}",
+            "fps_mode": "passthrough", "enc_time_base": f"1/{timing.timescale}",
+            # A frame is shown until the next time stamp; only the last packet's duration is written, and makes up the whole.
+            "bsf:v": f"setts=pts=PTS:dts=DTS:duration='max(1,if(eq(N,{timing.num_frames - 1}),{timing.length}+STARTDTS-DTS,{timing.length}-PTS))'",
         }  # fmt: skip
 
     def _mp4(self) -> dict[str, Any]:
         options: dict[str, Any] = {
             "map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact", "flags:v": "+bitexact",
-            "movflags": "+faststart+negative_cts_offsets", "video_track_timescale": self._timescale,
+            "movflags": "+faststart+negative_cts_offsets", "video_track_timescale": self._timing.timescale,
         }  # fmt: skip
         if self._sound is None:
             # Without an edit list no reader can see other frames than another.

@@ -196,7 +196,11 @@ def _write(
     sound = next((s for s in container.streams.audio if s.codec_context is not None), None) if keep_sound else None
     if sound is not None and sound.codec_context.codec.canonical_name not in _SOUND_CODECS:
         return None
-    options = {"fflags": "+bitexact", "movflags": "+faststart+negative_cts_offsets", "video_track_timescale": str(timescale)}
+    options = {
+        "fflags": "+bitexact",
+        "movflags": "+faststart+negative_cts_offsets",
+        "video_track_timescale": str(timescale),
+    }
     if sound is None:
         # Without an edit list no reader can see other frames than another. Sound needs one to stay in step.
         options["use_editlist"] = "0"
@@ -220,9 +224,11 @@ def _video_feed(
     """(decoding time in seconds, packet) for the mp4's video track."""
     base = track.time_base
     total = ticks(plan.end_pts - plan.start_pts, time_base, base.denominator)
-    for packet, pts, dts in zip(chosen, shown, decoding_times(shown), strict=True):
+    stored = decoding_times(shown)
+    for packet, pts, dts in zip(chosen, shown, stored, strict=True):
         packet.pts, packet.dts, packet.time_base = pts, dts, base
-        packet.duration = max(1, total - max(shown))  # of the last frame; for the others the next time stamp counts
+        # A frame is shown until the next time stamp; only the last packet's duration is written, and makes up the whole.
+        packet.duration = max(1, total - (pts if dts != stored[-1] else dts - stored[0]))
         packet.stream = track
         yield dts * base, packet
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from curation.decode import SourceFailure, SourceReader, open_source
+from curation.decode import SourceReader, open_source
 from curation.frames import Transition
 from curation.pixels import FrameMaker
 from curation.shots import ClipMaker, ClipSpan, ShotFinder
 from curation.signals import SignalSet
+from curation.source_rows import source_columns
 from curation.stills import CANDIDATES_PER_SECOND, Still, StillPicker
 from schemas import ids
-from schemas.errors import ErrorCode
 from schemas.recipe import Scan
 
 NEVER = 1 << 62
@@ -194,53 +194,3 @@ class _Pass:
             for t, start_s, end_s in self._found
         ]
         return ScanResult(source, transitions, self._clips, self._seconds)
-
-
-def source_columns(reader: SourceReader) -> dict[str, Any]:
-    """The columns of `sources` that the container and the decode tell."""
-    probe, tally = reader.probe, reader.tally
-    length = None
-    if tally.first_pts is not None and tally.end_pts is not None:
-        length = float((tally.end_pts - tally.first_pts) * probe.time_base)
-    aspect = probe.sample_aspect_ratio
-    return {
-        "container": probe.container,
-        "codec": probe.codec,
-        "pixel_format": probe.pixel_format,
-        "width": probe.width,
-        "height": probe.height,
-        "coded_width": probe.coded_width,
-        "coded_height": probe.coded_height,
-        "rotation": probe.rotation,
-        "sample_aspect_ratio": f"{aspect.numerator}:{aspect.denominator}",
-        "fps": reader.fps,
-        "variable_fps": reader.variable_fps,
-        "num_frames": tally.frames,
-        "announced_frames": probe.announced_frames,
-        "duration_s": length,
-        "has_audio": probe.has_audio,
-        "color_range": probe.color_range,
-        "color_matrix": probe.color_matrix,
-        "color_transfer": probe.color_transfer,
-        "color_primaries": probe.color_primaries,
-        "frames_decoded": tally.frames,
-        "damaged_frames": tally.damaged_within(0, tally.frames),
-    }
-
-
-NO_COLUMNS: dict[str, Any] = dict.fromkeys(
-    (
-        "container", "codec", "pixel_format", "width", "height", "coded_width", "coded_height", "rotation", "sample_aspect_ratio", "fps",
-        "variable_fps", "num_frames", "announced_frames", "duration_s", "has_audio", "color_range", "color_matrix", "color_transfer",
-        "color_primaries", "frames_decoded", "damaged_frames",
-    )
-)  # fmt: skip
-"""`source_columns` of a source of which nothing is known."""
-
-
-def failed_source(code: ErrorCode, message: str) -> dict[str, Any]:
-    """The columns of `sources` for a source that could not be used at all."""
-    return {**NO_COLUMNS, "status": "error", "error_code": str(code), "error": message}
-
-
-__all__ = ["NO_COLUMNS", "ScanResult", "SourceFailure", "failed_source", "scan_source", "source_columns"]

@@ -82,9 +82,12 @@ def _blocks(
 ) -> Iterator[tuple[Fraction, np.ndarray]]:
     """Yield (time in seconds, (samples, channels) int16) in order, from before ``start`` to ``end``."""
     assert stream.time_base is not None
-    # Where this fails the file is read from its beginning, which costs time but nothing else.
-    with contextlib.suppress(av.error.FFmpegError):
-        container.seek(int((start - _RUN_UP_S) / stream.time_base), stream=stream, backward=True)
+    target = int((start - _RUN_UP_S) / stream.time_base)
+    # Some demuxers answer a seek to before the first packet with the second.
+    if target > (stream.start_time or 0):
+        # Where this fails the file is read from its beginning, which costs time but nothing else.
+        with contextlib.suppress(av.error.FFmpegError):
+            container.seek(target, stream=stream, backward=True)
     resamplers: dict[tuple[int, str, str], AudioResampler] = {}
     after = start
     for frame in _decoded(container, stream):

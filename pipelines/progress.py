@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -156,12 +156,12 @@ class Progress:
         if not self._quiet:
             self._console.print(f"note: {event['text']}", style="yellow", highlight=False, markup=False)
 
-    _takers: dict[str, Callable[[Progress, Event], None]] = {
+    _takers: ClassVar[dict[str, Callable[[Progress, Event], None]]] = {
         "source": _source,
         "part": _part,
         "clip": _clip,
         "note": _note,
-    }  # noqa: RUF012
+    }
 
     # Display ---------------------------------------------------------------------------------------------------------
 

@@ -11,10 +11,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from curation import joined
-from curation.percentiles import find_percentiles, resolve_percentiles
 from curation.rules import check_expression
 from schemas.errors import RecipeError
-from schemas.recipe import CurateRecipe, Rule
+from schemas.recipe import CurateRecipe
 
 
 def load_recipe(path: Path | None, settings: Iterable[str] = (), base: Mapping[str, Any] | None = None) -> CurateRecipe:
@@ -139,20 +138,7 @@ def check_rules(recipe: CurateRecipe) -> None:
     ):
         for rule in rules:
             where = f"{section} rule `{rule.name}`"
-            check_expression(_with_sample_percentiles(rule, where), schema, where=where)
-
-
-def _with_sample_percentiles(rule: Rule, where: str) -> str:
-    columns = set(joined.scan_schema().names)
-    wanted = find_percentiles(rule.drop, where=where)
-    for column, _ in wanted:
-        if column not in columns:
-            near = difflib.get_close_matches(column, sorted(columns), n=1)
-            raise RecipeError(
-                f"{where}: percentile of `{column}`, which the scan does not measure.",
-                fix=f"Did you mean `{near[0]}`?" if near else "Use a column of `clips`.",
-            )
-    return resolve_percentiles(rule.drop, dict.fromkeys(wanted, 0.0), where=where) if wanted else rule.drop
+            check_expression(rule.drop, schema, where=where)
 
 
 def explain_validation(error: ValidationError) -> str:

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from curation import variants
@@ -104,7 +104,7 @@ def run(
         if "export" in wanted:
             worked = _export(corpus, recipe, context, executor, progress) or worked
         for table in ("selections", "captions", "decisions", "shards"):
-            if TABLE_OF and table in made and made[table].replacing:
+            if table in made and made[table].replacing:
                 made[table] = variants.switch(corpus, made[table])
                 worked = True
     finally:
@@ -278,7 +278,8 @@ class _Executor:
 def _record(
     command: str, recipe: CurateRecipe, options: Options, progress: Progress, seconds: float, made: dict[str, Variant]
 ) -> dict[str, Any]:
-    counts = asdict(progress.counts)
+    # Not asdict: it would count a Counter's pairs again.
+    counts = {f.name: getattr(progress.counts, f.name) for f in fields(progress.counts)}
     return {
         "command": command,
         "recipe": recipe.model_dump(mode="json"),

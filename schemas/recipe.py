@@ -122,6 +122,37 @@ class Captions(_Section):
     max_chars: int = Field(4000, ge=1, description="A side-car text longer than this is cut at a word.")
 
 
+_REFUSAL = (
+    "regexp_matches(caption, '(?i)("
+    # A refusal opens the caption or a sentence; the same words within one are reported speech or text on screen.
+    r"(^|[.!?] )(sorry|(i am|i[''’]m) sorry|unfortunately|my apologies|i apologi[sz]e),? (but )?(i|i[''’]m|the|this|there)\b"
+    r"|(^|[.!?] )(unable|not able) to (process|view|see|access|describe|analy[sz]e|identify) (the|this|any)\b"
+    r"|(^|[.!?] )(i cannot|i can[''’]t|i can not|(i am|i[''’]m) (unable|not able) to) (assist with|help (you )?with|comply)\b"
+    r"|\bas an? (ai|artificial intelligence|language model)( language)?( model| assistant)?,? i\b"
+    r"|\b(i cannot|i can[''’]t|i can not|(i am|i[''’]m) (unable|not able) to|i do not|i don[''’]t)"
+    r" (describe|see|view|watch|access|analy[sz]e|process|identify|provide|have access to)\b"
+    r"[^.!?]{0,40}\b(videos?|images?|clips?|frames?|footage|pictures?|content|description|caption)\b"
+    r"|\bno (video|image|frames?|content|footage) (was|were|is|are|has been|have been) (provided|attached|uploaded|shared|given)\b"
+    r"|\bplease (provide|upload|share|attach) (the|a|an|your|more|some)\b[^.!?]{0,20}\b(video|image|frames?|footage|file)"
+    ")')"
+)
+_BOILERPLATE = (
+    "regexp_matches(caption, '(?i)("
+    r"https?://|\bwww\.[a-z]|\b(youtu\.be|bit\.ly|t\.co)/|\S@\w[\w-]*\.[a-z]"
+    r"|lorem ipsum|all rights reserved|\{\{|<[a-z/][^>]*>|&(amp|nbsp|lt|gt|quot|#\d+);"
+    r"|\bsubscribe (to (my|our|the|this) (\w+ )?channel|for (more|new|free|daily|weekly))"
+    r"|\b(likes?|comment|share)[ ,]+(and|&) subscribe|\b(forget to|please) subscribe"
+    r"|(^|[.!?] |\b(info|information|details|more),? )click (here|(on )?(the|this) link)"
+    r"|\bclick (here|(on )?(the|this) link) (to|for|below|now|in)\b"
+    r"|#\w+\s+#\w+\s+#\w+"
+    # A file's name in place of a caption.
+    r"|^\W*(img|dsc|dscn|vid|mov|mvi|gopr|pxl|gx|dji|wp|screen ?recording)[ _-]?\d[\w .-]*$"
+    r"|^[^.!?]*\.(mp4|mov|avi|mkv|webm|m4v|mpe?g|flv|wmv|jpe?g|png|gif)$"
+    r"|^\W*(thanks|thank you)( so much| all)? for watching\W*$"
+    ")')"
+)
+
+
 class Judge(_Rules):
     """Rules over captions; what they leave is kept."""
 
@@ -131,15 +162,9 @@ class Judge(_Rules):
             ("caption_short", "caption_words < 3"),
             ("caption_long", "caption_words > 400"),
             ("caption_repeats", "caption_repetition > 0.3"),
-            (
-                "caption_refusal",
-                "regexp_matches(caption, '(?i)\\b(as an ai|i am (unable|sorry)|i''m (unable|sorry)|i (cannot|can''t|can not) (assist|describe|help|provide|see|view)|unable to (process|view) (the|this))')",
-            ),
-            (
-                "caption_boilerplate",
-                "regexp_matches(caption, '(?i)(https?://|www\\.[a-z]|lorem ipsum|subscribe (to|for)|click (here|the link)|all rights reserved|\\{\\{|<[a-z/][^>]*>)')",
-            ),
-            ("caption_script", "caption_script <> 'latin' OR caption_script_share < 0.8"),
+            ("caption_refusal", _REFUSAL),
+            ("caption_boilerplate", _BOILERPLATE),
+            ("caption_script", "caption_script IS DISTINCT FROM 'latin' OR caption_script_share < 0.6"),
         ),
         description="Ordered; the first that drops a clip gives the reason, all are recorded. They run after the rules of `select`.",
     )

@@ -109,7 +109,7 @@ def _taps(fraction: float) -> np.ndarray:
     pixels and more move by the wanted way to 0.004 pixels (with Lanczos' three lobes: 0.02).
     """
     at = np.arange(-_REACH, _REACH + 1) - fraction
-    taps = np.where(np.abs(at) < _REACH, np.sinc(at*0.9) * (0.5 + 0.5 * np.cos(np.pi * at / _REACH)), 0.0)
+    taps = np.where(np.abs(at) < _REACH, np.sinc(at) * (0.5 + 0.5 * np.cos(np.pi * at / _REACH)), 0.0)
     return (taps / taps.sum()).astype(np.float32)
 
 

@@ -25,8 +25,7 @@ MIN_COVERAGE = 0.55
 """Share of colour cells that must change, of those that are not black on both sides: a title or a passer-by changes few."""
 MIN_INNER = 2
 """Fewest mixed frames: a single one belongs to a hard cut that was converted between frame rates."""
-import os
-MAX_RESIDUAL = float(os.environ.get('RES','0.22'))
+MAX_RESIDUAL = 0.26
 """Largest root mean square error of the mixtures; motion inside a dissolve gives about 0.1 to 0.2, plain motion 0.3 and more."""
 MAX_RESIDUAL_SHORT = 0.12
 """The same where fewer than :data:`SHORT` frames are mixed, since a few frames of motion also look like a mixture."""
@@ -40,11 +39,10 @@ FADE_CONTRAST = 0.2
 """An end with less than this share of the other's contrast is a flat one: the change is a fade."""
 
 _MAX_STEP_BACK = 0.12  # how far the weight may fall between two frames (noise, motion)
-import os
-PAD=float(os.environ.get('PAD','0.5'))
-BETA=float(os.environ.get('BETA','0.5'))
 _MAX_STEP = 0.6  # how far it may rise: more is a hard cut
 _FADE_RISE = 1.015  # per frame: the last steps of a fade of two seconds are smaller, by then its weight is over 0.95
+_LONGER = 1.5  # over 1 prefers the longer of two windows that fit about equally, as motion spoils the longer one's fit
+_DOUBT = 0.75  # share of the error by which a span is widened: where motion disturbs the fit, its ends are less certain
 _LEAN = 0.04  # a frame with a smaller weight of the other picture counts as whole
 
 
@@ -137,7 +135,7 @@ def _best_ends(gram: np.ndarray, centre: int) -> tuple[int, int] | None:
     start, stop = np.maximum(a - margin, 0), np.minimum(b + 1 + margin, n)
     error = error + (total[a] - total[start]) + (a - start) * power[a] - 2 * (run[a, a] - run[a, start])
     error = error + (total[stop] - total[b + 1]) + (stop - b - 1) * power[b] - 2 * (run[b, stop] - run[b, b + 1])
-    cost = np.where(way >= MIN_DISTANCE**2, error / np.maximum(way * (stop - start - 2) ** (1 + BETA), 1e-9), np.inf)
+    cost = np.where(way >= MIN_DISTANCE**2, error / np.maximum(way * (stop - start - 2) ** _LONGER, 1e-9), np.inf)
     i, j = np.unravel_index(int(np.argmin(cost)), cost.shape)
     return (int(i), int(centre + 1 + j)) if np.isfinite(cost[i, j]) else None
 
@@ -196,7 +194,7 @@ def _mixed_span(gram: np.ndarray, first: int, last: int, residual: float) -> tup
     if end == last:
         whole = np.flatnonzero(inside[half + 1 - first :] >= 1 - _LEAN)
         end = min(last, half + 1 + int(whole[0]) + 1)
-    pad = math.ceil(residual * (end - start) * PAD)
+    pad = math.ceil(residual * (end - start) * _DOUBT)
     return max(0, start - pad), min(len(gram), end + 1 + pad)
 
 

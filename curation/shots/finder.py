@@ -12,6 +12,7 @@ from collections.abc import Callable
 from curation.frames import Frame, Transition, TransitionKind
 from curation.shots.blends import Blend, find_blend, mixture_error
 from curation.shots.cuts import FLASH_S, MOVING_JUMP, MOVING_PROMINENCE, cut_score
+from curation.shots.dips import find_dip
 from curation.shots.nominate import Nominators
 from curation.shots.sketch import Sketch, distance, likeness, sketch
 from schemas.recipe import Shots
@@ -28,7 +29,11 @@ FLASH_SPAN_S = 0.6
 """A shorter fade with the same scene before and after is a flash."""
 FLASH_LIKENESS = 0.85
 
+DIP_SCORE = 0.5
+"""Confidence of a quick dip, for want of a fit to measure."""
+
 _STRIDE_S = 0.1  # after a failed test, the next one this much later: neighbours give the same answer
+_CUT_FRAMES = 5  # a cut is tested on so many frames on both sides even where they are far apart in time
 _RATE_FRAMES = 32  # the frame rate is taken over this many frames
 _MAX_FRAMES = 240  # bounds memory and work where the rate is very high: no window reaches further on either side
 
@@ -67,10 +72,10 @@ class ShotFinder:
             self._mixed.add(frame.index)
         self._nominate_jump()
         self._nominate_mixtures()
-        while self._passed(self._tested, FLASH_S):
+        while self._newest - self._tested >= _CUT_FRAMES and self._passed(self._tested, FLASH_S):
             self._test_cut(self._tested)
             self._tested += 1
-        while self._passed(self._next, BLEND_S + FLAT_S):
+        while self._next < self._tested and self._passed(self._next, BLEND_S + FLAT_S):
             self._decide(self._next)
             self._next += 1
         return self._release()
@@ -110,8 +115,6 @@ class ShotFinder:
 
     def _passed(self, index: int, seconds: float) -> bool:
         """The newest frame is that much later than this one, or very many frames."""
-        if index >= self._newest:
-            return False
         ahead_s = self._ring[self._newest].time - self._ring[index].time
         return ahead_s > seconds or self._newest - index >= 2 * _MAX_FRAMES
 
@@ -119,8 +122,8 @@ class ShotFinder:
         detector = self._nominated.pop(index, None)
         if detector is not None and index > self._oldest:
             time = self._ring[index].time
-            before = self._window(index - 1, lambda s: time - s.time <= FLASH_S, -1)
-            after = self._window(index, lambda s: s.time - time <= FLASH_S, +1)
+            before = self._window(index - 1, lambda s: time - s.time <= FLASH_S, -1, least=_CUT_FRAMES)
+            after = self._window(index, lambda s: s.time - time <= FLASH_S, +1, least=_CUT_FRAMES)
             score = cut_score(before, after)
             if score is not None:
                 self._cuts[index] = (score, detector)
@@ -144,11 +147,23 @@ class ShotFinder:
             if blend is None or not self._accept(blend, window):
                 self._skip_until_s = time + _STRIDE_S
         self._mixed.discard(index)
+        if self._ring[index].flat and index > self._oldest and not self._ring[index - 1].flat:
+            self._try_dip(index)
 
-    def _window(self, index: int, near: Callable[[Sketch], bool], step: int) -> list[Sketch]:
-        """Frames from ``index`` on in one direction, in order of time, as long as they are near."""
+    def _try_dip(self, index: int) -> None:
+        """The picture has just become flat: is it a quick dip between two shots?"""
+        time = self._ring[index].time
+        window = self._window(index, lambda s: time - s.time <= FLAT_S, -1)
+        at = len(window) - 1
+        window += self._window(index, lambda s: s.time - time <= FLAT_S, +1)[1:]
+        dip = find_dip(window, at)
+        if dip is not None and not self._inside_span(window[dip[0]].index) and not _is_flash(window[dip[0] - 1], window[dip[1]]):
+            self._add(window[dip[0]].index, window[dip[1]].index, "fade", DIP_SCORE, "luma_ramp")
+
+    def _window(self, index: int, near: Callable[[Sketch], bool], step: int, *, least: int = 1) -> list[Sketch]:
+        """Frames from ``index`` on in one direction, in order of time: as long as they are near, but at least so many."""
         found: list[Sketch] = []
-        while index in self._ring and len(found) <= _MAX_FRAMES and (not found or near(self._ring[index])):
+        while index in self._ring and len(found) <= _MAX_FRAMES and (len(found) < least or near(self._ring[index])):
             found.append(self._ring[index])
             index += step
         return found if step > 0 else found[::-1]
@@ -168,15 +183,14 @@ class ShotFinder:
         while end in self._ring and self._flat_with(self._ring[end - 1], end, last):
             end += 1
         if start > self._oldest and end <= self._newest:
-            before, after = self._ring[start - 1], self._ring[end]
-            if after.time - before.time <= FLASH_SPAN_S and likeness(before, after) > FLASH_LIKENESS:
+            if _is_flash(self._ring[start - 1], self._ring[end]):
                 return False
         self._add(start, end, "fade", blend.score, "luma_ramp")
         return True
 
     def _flat_with(self, edge: Sketch, index: int, origin: Sketch) -> bool:
         near = self._ring[index]
-        return edge.flat and near.flat and abs(near.time - origin.time) <= FLAT_S
+        return edge.flat and near.flat and abs(near.time - origin.time) <= FLAT_S and abs(index - origin.index) < _MAX_FRAMES
 
     def _add(self, start: int, end: int, kind: TransitionKind, score: float, detector: str) -> None:
         """Keep a decided transition; spans that touch or overlap become one, and swallow cuts within or at their ends."""
@@ -213,3 +227,7 @@ class ShotFinder:
             self._walls.discard(self._oldest)
             self._oldest += 1
         return [transition for _, _, transition in done]
+
+
+def _is_flash(before: Sketch, after: Sketch) -> bool:
+    return after.time - before.time <= FLASH_SPAN_S and likeness(before, after) > FLASH_LIKENESS

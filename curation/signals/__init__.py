@@ -1,14 +1,16 @@
 """Signals: numbers measured in the one forward pass, kept as small values per sample and read when a span is final.
 
-Each signal is a file of its own with ``push(frame)``, ``close(span)`` and ``forget(before_frame)``; none does I/O. When a span is closed, the
-frames after it have been pushed already, so nothing is summed up on the way: a ring holds one small value per sample, and ``close`` takes those whose
-frames all lie in the span. Work is done at sampled instants only, which follow from time stamps alone.
+Each signal is a file of its own with ``push(frame)``, ``close(span)`` and ``forget(before_frame)``; none does I/O.
+When a span is closed, the frames after it have been pushed already, so nothing is summed up on the way: a ring holds
+one small value per sample, and ``close`` takes those whose frames all lie in the span. Work is done at sampled
+instants only, which follow from time stamps alone.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from typing import Protocol
 
 from curation.frames import Frame, Span
 from curation.signals.aesthetic import aesthetic_photo
@@ -20,11 +22,22 @@ from curation.signals.sharpness import Sharpness
 from curation.signals.still import Still
 from schemas.tables import SIGNAL_COLUMNS
 
-__all__ = ["SignalSet"]
+__all__ = ["Signal", "SignalSet"]
+
+
+class Signal(Protocol):
+    """What every signal can do besides ``close``, whose arguments differ: some need what others found."""
+
+    def push(self, frame: Frame) -> None:
+        """Look at the next decoded frame, or only at its time stamp."""
+
+    def forget(self, before_frame: int) -> None:
+        """Drop the samples before this frame."""
 
 
 class SignalSet:
-    """All signals of the scan. Push every decoded frame in order; close spans when they are final; forget what is past."""
+    """All signals of the scan. Push every decoded frame in order; close spans when they are final; forget what is
+    past."""
 
     luma_rate: float = 2.0
     """Instants per second at which the pass should hand over ``Frame.luma``."""
@@ -36,7 +49,7 @@ class SignalSet:
         self._still = Still()
         self._bars = Bars()
         self._phash = Phash()
-        self._signals = {
+        self._signals: dict[str, Signal] = {
             "motion": self._motion,
             "sharpness": self._sharpness,
             "light": self._light,
@@ -57,7 +70,8 @@ class SignalSet:
             before = after
 
     def close(self, span: Span) -> dict[str, float | int | None]:
-        """The columns of ``SIGNAL_COLUMNS`` for ``span``, in their order; None where not measured, never NaN or infinite.
+        """The columns of ``SIGNAL_COLUMNS`` for ``span``, in their order; None where not measured, never NaN or
+        infinite.
 
         Raises FloatingPointError where a signal comes out as NaN or infinite: that is a defect, not a measurement.
         """
@@ -77,7 +91,9 @@ class SignalSet:
         }
         for name, value in values.items():
             if value is not None and not math.isfinite(value):
-                raise FloatingPointError(f"signal `{name}` is {value} for frames {span.start_frame} to {span.end_frame}")
+                raise FloatingPointError(
+                    f"signal `{name}` is {value} for frames {span.start_frame} to {span.end_frame}"
+                )
         return {column.name: values[column.name] for column in SIGNAL_COLUMNS}
 
     def forget(self, before_frame: int) -> None:

@@ -1,9 +1,9 @@
 """Black bars at the sides of the picture, found on the native luma plane and given in displayed pixels.
 
-A bar is what is black in *every* lit sample of the span (the smallest margin), and only if its edge persists: in at least
-a third of the lit samples the margin ends within 2 px of that place and the picture is lit there along at least a
-quarter of the side. So a dark scene gives no bars. Bars with a logo or subtitles in them are not found in the rows or columns that those
-cover; a bar that moves counts with its smallest size.
+A bar is what is black in *every* lit sample of the span (the smallest margin), and only if its edge persists: in at
+least a third of the lit samples the margin ends within 2 px of that place and the picture is lit there along at least
+a quarter of the side. So a dark scene gives no bars. Bars with a logo or subtitles in them are not found in the rows
+or columns that those cover; a bar that moves counts with its smallest size.
 """
 
 from __future__ import annotations

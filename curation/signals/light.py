@@ -1,7 +1,7 @@
 """Light, colour and composition of the picture, from small frames at two samples per second.
 
-Sums are kept with the black bars in them and corrected when the span is closed: a bar adds nothing to a sum of levels, so
-dividing by the share that is not bar gives the mean over the picture proper.
+Sums are kept with the black bars in them and corrected when the span is closed: a bar adds nothing to a sum of levels,
+so dividing by the share that is not bar gives the mean over the picture proper.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class _Moments:
 class LightMeter:
     """brightness (0..1), contrast (0..1) and colourfulness (0..); all None for a span without a sample.
 
-    colourfulness is M3 of Hasler and Süsstrunk, "Measuring colourfulness in natural images" (2003), section 6: with rg = R − G and yb = (R + G) / 2 − B,
-    M3 = sqrt(var(rg) + var(yb)) + 0.3 · sqrt(mean(rg)² + mean(yb)²).
+    colourfulness is M3 of Hasler and Süsstrunk, "Measuring colourfulness in natural images" (2003), section 6: with rg
+    = R − G and yb = (R + G) / 2 − B, M3 = sqrt(var(rg) + var(yb)) + 0.3 · sqrt(mean(rg)² + mean(yb)²).
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,10 @@ class LightMeter:
 
     def close(self, span: Span, bar_share: float = 0.0) -> dict[str, float | int | None]:
         light = self.measure(span, bar_share)
-        return {name: None if light is None else getattr(light, name) for name in ("brightness", "contrast", "colourfulness")}
+        return {
+            name: None if light is None else getattr(light, name)
+            for name in ("brightness", "contrast", "colourfulness")
+        }
 
     def forget(self, before_frame: int) -> None:
         self._samples.forget(before_frame)
@@ -82,8 +85,9 @@ class LightMeter:
 def edge_spread(gray: np.ndarray) -> float:
     """0..1: area of the box that holds the middle 81 % of the edge energy along x and along y.
 
-    Ke, Tang and Jing, "The Design of High-Level Features for Photo Quality Assessment" (2006), section 3.1.1: in photographs of
-    professionals the edges gather at the subject, in snapshots they fill the frame. A picture without edges has spread 1.
+    Ke, Tang and Jing, "The Design of High-Level Features for Photo Quality Assessment" (2006), section 3.1.1: in
+    photographs of professionals the edges gather at the subject, in snapshots they fill the frame. A picture without
+    edges has spread 1.
     """
     energy = np.abs(cv2.Laplacian(gray, cv2.CV_16S, ksize=1))
     along_x = cv2.reduce(energy, 0, cv2.REDUCE_SUM, dtype=cv2.CV_64F).ravel()
@@ -92,7 +96,7 @@ def edge_spread(gray: np.ndarray) -> float:
 
 
 def _middle(energy: np.ndarray) -> float:
-    """0..1: share of the axis that holds the middle 90 % of ``energy`` ((n,) ≥ 0); 90 % along both axes makes 81 %."""
+    """0..1: share of the axis that holds the middle 90 % of ``energy`` ((n,) ≥ 0); along both axes, 81 %."""
     total = np.cumsum(energy)
     if total[-1] <= 0:
         return 1.0

@@ -1,8 +1,8 @@
 """Black margins of a single picture: the rows and columns at its sides on which nothing is lit.
 
-A margin of one picture is not yet a bar: a dark ceiling makes one too, and so does the ground of a title. So each comes with the
-share of the side's length along which the picture gets brighter at once: a bar has a straight, lit edge, a dark scene an
-irregular one, and a line of text a short one.
+A margin of one picture is not yet a bar: a dark ceiling makes one too, and so does the ground of a title. So each
+comes with the share of the side's length along which the picture gets brighter at once: a bar has a straight, lit
+edge, a dark scene an irregular one, and a line of text a short one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 _MEAN_OVER_BLACK = 6
 """Levels of 255. The mean of a bar's row may be this far over black: what 8-bit codecs leave of black at low rates."""
 _PEAK_OVER_BLACK = 28
-"""Levels of 255. The brightest pixel of a bar's row may be this far over black: ringing of a codec next to a sharp edge."""
+"""Levels of 255. The brightest pixel of a bar's row may be this far over black: ringing of a codec next to a sharp
+edge."""
 _LIT_OVER_BLACK = 20
 """Levels of 255. A pixel behind the edge that is this far over black is lit."""
 _EDGE_DEPTH = 3
@@ -23,7 +24,8 @@ _EDGE_DEPTH = 3
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """Black margins of one picture, in its own pixels, and for each side the share (0..1) of its length along which the edge is lit."""
+    """Black margins of one picture, in its own pixels, and for each side the share (0..1) of its length along which
+    the edge is lit."""
 
     top: int
     bottom: int

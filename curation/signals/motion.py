@@ -2,16 +2,20 @@
 
     motion = 100 × mean over pixels of |flow| / diagonal / seconds between the two frames
 
-Lengths are averaged, so movements to the left and to the right add up. The flow is DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search",
-2016) on the small gray frames, five times a second. Three things are done around it:
+Lengths are averaged, so movements to the left and to the right add up. The flow is DIS (Kroeger et al., "Fast Optical
+Flow using Dense Inverse Search", 2016) on the small gray frames, five times a second. Three things are done around it:
 
-* **The interval fits the speed.** Slow motion is measured over up to 0.2 s, because flow of a tenth of a pixel is not accurate; fast motion from one frame to
-  the next, because DIS reads displacements over about 20 px too small. The speed is first estimated at half size from the last two frames; where that is
-  fast, or does not explain the change, phase correlation (Kuglin and Hines, 1975) gives the flow a shift to start from.
-* **One step of Lucas and Kanade** (1981) per block of 8 × 8 pixels at full size takes out the bias that DIS has below one pixel.
-* **Change that flow does not explain is noise**, unless it is strong: where moving the picture leaves as much difference as not moving it, the flow counts as 0.
+* **The interval fits the speed.** Slow motion is measured over up to 0.2 s, because flow of a tenth of a pixel is not
+  accurate; fast motion from one frame to the next, because DIS reads displacements over about 20 px too small. The
+  speed is first estimated at half size from the last two frames; where that is fast, or does not explain the change,
+  phase correlation (Kuglin and Hines, 1975) gives the flow a shift to start from.
+* **One step of Lucas and Kanade** (1981) per block of 8 × 8 pixels at full size takes out the bias that DIS has below
+  one pixel.
+* **Change that flow does not explain is noise**, unless it is strong: where moving the picture leaves as much
+  difference as not moving it, the flow counts as 0.
 
-A shift of over half the frame from one frame to the next cannot be told from a shorter one the other way. DIS gives the same flow with any number of threads.
+A shift of over half the frame from one frame to the next cannot be told from a shorter one the other way. DIS gives
+the same flow with any number of threads.
 """
 
 from __future__ import annotations
@@ -26,7 +30,8 @@ from curation.frames import Frame, Span
 from curation.signals.samples import Clock, Samples
 
 RATE = 5.0
-"""Samples per second, and the inverse of the longest interval in seconds between the frames of a pair (if frames are that close)."""
+"""Samples per second, and the inverse of the longest interval in seconds between the frames of a pair (if frames are
+that close)."""
 LEAST_SIDE = 32
 """Pixels. Smaller pictures give no flow, and no motion."""
 
@@ -36,12 +41,18 @@ _FAST = 6.0
 """Half-size pixels from one frame to the next over which phase correlation is asked for a start."""
 _NOISE = 1.0
 """Levels. Mean difference between two half-size pictures below which nothing can have moved fast."""
+_ROUGHLY_EXPLAINED = 0.6
+"""Share of the local difference at half size that flow may leave to count as fast: noise leaves about 0.8."""
+_NEIGHBOURHOOD = np.ones((5, 5), np.uint8)
+_REPEAT = 0.01
+"""Levels. Mean difference up to which a frame repeats the one before it."""
 _BLOCK = 8
 _DAMPING = 0.5
 """(Levels per pixel)². Added to a block's gradient energy, so that the noise of a flat block is not read as a shift."""
-_EXPLAINED, _UNEXPLAINED = 0.55, 0.70
-"""Share of the difference left after moving the picture: up to the first the flow counts, from the second on it does not.
-On pure noise of 1 to 6 levels, flat or over a texture, 98 % of blocks keep over 0.61, half over 0.7; a real shift of 1/8 px with noise of 2 levels keeps 0.6."""
+_EXPLAINED, _UNEXPLAINED = 0.50, 0.62
+"""Share of the difference left after moving the picture: up to the first the flow counts, from the second on it does
+not. On pure noise of 1 to 6 levels, flat or over a texture, 98 % of blocks keep over 0.61; a real shift of 1/4 px with
+noise of 2 levels keeps 0.3."""
 _STRONG = 100.0
 """Levels². Difference left after moving the picture that cannot be noise, but only motion which the flow has lost."""
 
@@ -80,17 +91,29 @@ class Motion:
 
     def _measure(self, frame: Frame) -> tuple[int, float]:
         """Index of the pair's first frame, and the mean speed in % of the diagonal per second."""
-        rough = rough_flow(self._recent[-1][2], frame.gray)
-        per_frame = float(np.percentile(np.hypot(rough[::2, ::2, 0], rough[::2, ::2, 1]), 95)) * 2
-        steps = _steps(per_frame, len(self._recent))
-        length = mean_length(self._recent[-steps][2], frame.gray, rough if steps == 1 else None)
-        if length > 2 * _REACH and steps > 1:
-            # The last two frames were alike (a repeated frame) and hid how fast it is.
-            steps = _steps(length / steps, steps)
-            length = mean_length(self._recent[-steps][2], frame.gray, None)
-        index, time, _ = self._recent[-steps]
-        diagonal = float(np.hypot(*frame.gray.shape))
-        return index, 100 * length / diagonal / (frame.time - time)
+        pictures = distinct([*self._recent, (frame.index, frame.time, frame.gray)])
+        if len(pictures) == 1:
+            return pictures[0][0], 0.0
+        _, now, gray = pictures[-1]
+        before = pictures[:-1]
+        rough, per_frame = rough_flow(before[-1][2], gray)
+        steps = _steps(per_frame, len(before))
+        length = mean_length(before[-steps][2], gray, rough if steps == 1 else None)
+        index, time, _ = before[-steps]
+        return index, 100 * length / float(np.hypot(*gray.shape)) / (now - time)
+
+
+def distinct(pictures: list[tuple[int, float, np.ndarray]]) -> list[tuple[int, float, np.ndarray]]:
+    """(index, time, gray) of the pictures that differ from the one before, in order.
+
+    Sources converted from a lower frame rate repeat frames. A repeat counts from when its picture was first shown, else
+    the step after it would seem to take one frame where it takes two.
+    """
+    kept = pictures[:1]
+    for picture in pictures[1:]:
+        if cv2.norm(picture[2], kept[-1][2], cv2.NORM_L1) > _REPEAT * picture[2].size:
+            kept.append(picture)
+    return kept
 
 
 def _steps(per_frame: float, most: int) -> int:
@@ -98,34 +121,47 @@ def _steps(per_frame: float, most: int) -> int:
     return max(1, min(most, int(_REACH / max(per_frame, 1e-3))))
 
 
-def _dis(before: np.ndarray, after: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
-    """(h, w, 2) float32: flow in pixels between two pictures ((h, w) uint8); ``start``, of the same shape, is where to begin.
+def _dis(before: np.ndarray, after: np.ndarray, start: np.ndarray | None = None, patch: int = 8) -> np.ndarray:
+    """(h, w, 2) float32: flow in pixels between two pictures ((h, w) uint8); ``start``, of the same shape, is where to
+    begin, ``patch`` the side in pixels of the squares it matches: smaller ones see smaller things, and more noise.
 
     A new engine for each call: one that has been given a start keeps using it afterwards, and crashes when the next
     pictures have another size (seen with OpenCV 5.0). Making one costs nothing against running it.
     """
     engine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    engine.setPatchSize(patch)
     height, width = before.shape
-    patch = engine.getPatchSize()
     coarsest = min(int(np.log2(max(height, width) / (4 * patch)) + 0.5), int(np.log2(min(height, width) / patch)))
     engine.setFinestScale(max(0, min(engine.getFinestScale(), coarsest)))  # Small pictures have fewer scales.
     return np.asarray(engine.calc(before, after, start))
 
 
-def rough_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """(h/2, w/2, 2) float32: flow in half-size pixels, good enough to choose an interval and to start from."""
+def rough_flow(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, float]:
+    """Flow of half-size pictures: where to start from, and how fast the fastest parts are.
+
+    Returns:
+        (h/2, w/2, 2) float32 in half-size pixels, and the 98th percentile of its length in full-size pixels over what
+        it explains.
+    """
     size = (before.shape[1] // 2, before.shape[0] // 2)
     a, b = (cv2.resize(g, size, interpolation=cv2.INTER_AREA) for g in (before, after))
-    flow = _dis(a, b)
-    unmoved, left = float(cv2.absdiff(a, b).mean()), _residual(a, b, flow)
+    flow = _dis(a, b, patch=4)
+    unmoved, left = cv2.absdiff(a, b), cv2.absdiff(a, _moved(b, flow))
     slow = float(np.hypot(flow[..., 0], flow[..., 1]).mean()) < _FAST
-    if unmoved < _NOISE or (slow and left < 0.5 * unmoved):
-        return flow
-    shift, _ = cv2.phaseCorrelate(np.float32(a), np.float32(b), _window(size))
-    start = np.empty_like(flow)
-    start[...] = shift
-    shifted = _dis(a, b, start)
-    return shifted if _residual(a, b, shifted) < left else flow
+    if cv2.mean(unmoved)[0] >= _NOISE and not (slow and cv2.mean(left)[0] < 0.5 * cv2.mean(unmoved)[0]):
+        shift, _ = cv2.phaseCorrelate(a.astype(np.float32), b.astype(np.float32), _window(size))
+        start = np.empty_like(flow)
+        start[...] = shift
+        shifted = _dis(a, b, start, patch=4)
+        left_shifted = cv2.absdiff(a, _moved(b, shifted))
+        if cv2.mean(left_shifted)[0] < cv2.mean(left)[0]:
+            flow, left = shifted, left_shifted
+    explained = cv2.blur(left, (_BLOCK, _BLOCK)) < _ROUGHLY_EXPLAINED * cv2.blur(unmoved, (_BLOCK, _BLOCK)).astype(
+        np.float32
+    )
+    # Eroded, because noise is now and then explained by chance, but never over a whole neighbourhood.
+    lengths = cv2.erode(np.hypot(flow[..., 0], flow[..., 1]) * explained, _NEIGHBOURHOOD)
+    return flow, 2 * float(np.percentile(lengths[::2, ::2], 98))
 
 
 def mean_length(before: np.ndarray, after: np.ndarray, rough: np.ndarray | None) -> float:
@@ -136,7 +172,8 @@ def mean_length(before: np.ndarray, after: np.ndarray, rough: np.ndarray | None)
 
 
 def _block_lengths(before: np.ndarray, after: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """(h/8, w/8) float32: length of the flow in each block, refined by one Lucas-Kanade step, 0 where it explains nothing."""
+    """(h/8, w/8) float32: length of the flow in each block, refined by one Lucas-Kanade step, 0 where it explains
+    nothing."""
     height, width = before.shape
     size = (max(1, width // _BLOCK), max(1, height // _BLOCK))
 
@@ -163,12 +200,9 @@ def _block_lengths(before: np.ndarray, after: np.ndarray, flow: np.ndarray) -> n
 
 def _moved(after: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """``after`` taken back along ``flow``: equal to the picture before where the flow is right."""
-    return cv2.remap(after, _grid(after.shape[0], after.shape[1]) + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _residual(before: np.ndarray, after: np.ndarray, flow: np.ndarray) -> float:
-    """Levels: mean absolute difference that ``flow`` leaves."""
-    return float(cv2.absdiff(before, _moved(after, flow)).mean())
+    where = _grid(after.shape[0], after.shape[1]) + flow
+    # x and y are both in the first map, so there is no second one; the type stub does not know of that.
+    return cv2.remap(after, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload,no-any-return]
 
 
 @lru_cache(maxsize=4)

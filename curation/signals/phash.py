@@ -1,8 +1,8 @@
 """Perceptual hashes at three fixed places of a span: what a search for near duplicates compares.
 
-The hash is the one of Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010), section 3.2: a gray picture of
-32 × 32, its discrete cosine transform, the 8 × 8 lowest frequencies, each bit says whether a coefficient is above their median. The constant
-term is left out of the median, and its bit is always 0.
+The hash is the one of Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010), section
+3.2: a gray picture of 32 × 32, its discrete cosine transform, the 8 × 8 lowest frequencies, each bit says whether a
+coefficient is above their median. The constant term is left out of the median, and its bit is always 0.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ _DCT = _cosines()
 
 
 class Phash:
-    """phash_a, phash_b, phash_c: 64-bit integers (0 .. 2^64 − 1) of the samples nearest in time to 1/6, 1/2 and 5/6 of the span.
+    """phash_a, phash_b, phash_c: 64-bit integers (0 .. 2^64 − 1) of the samples nearest in time to 1/6, 1/2 and 5/6 of
+    the span.
 
     None where the span has no sample or where the nearest sample is flat (a Hamming distance would say nothing).
     """
@@ -68,7 +69,8 @@ class Phash:
 
 
 def without_bars(gray: np.ndarray) -> np.ndarray:
-    """``gray`` ((h, w) uint8, full range) without black bars, and without the row or column in which bar and picture blend."""
+    """``gray`` ((h, w) uint8, full range) without black bars, and without the row or column in which bar and picture
+    blend."""
     margins = black_margins(gray, 0)
     if margins is None:
         return gray

@@ -37,7 +37,8 @@ class Clock:
 
 
 class Samples(Generic[T]):
-    """Values in the order of their frames. A value belongs to a span only if all frames it was made from lie in the span."""
+    """Values in the order of their frames. A value belongs to a span only if all frames it was made from lie in the
+    span."""
 
     def __init__(self) -> None:
         self._ring: deque[tuple[int, int, T]] = deque()

@@ -1,15 +1,17 @@
 """Sharpness: how much detail the finest scale of the native luma plane holds, compared with the next coarser ones.
 
-A picture that was enlarged, blurred or encoded too hard has edges, but nothing in the finest band; a sharp one has energy there in fixed proportion to its
-edges (natural pictures have about equal energy in each octave: Field 1987, "Relations between the statistics of natural images and the response properties
-of cortical cells"). So, where the picture has structure,
+A picture that was enlarged, blurred or encoded too hard has edges, but nothing in the finest band; a sharp one has
+energy there in fixed proportion to its edges (natural pictures have about equal energy in each octave: Field 1987,
+"Relations between the statistics of natural images and the response properties of cortical cells"). So, where the
+picture has structure,
 
     rho       = (fine − fine of the flat part) / coarse
     sharpness = rho² / (rho² + RHO²)
 
-``fine`` is the mean square of the third difference [−1, 3, −3, 1] / 8 along x and y, which answers to the highest frequencies only, ``coarse`` that of the
-difference over 4 px after a Gaussian blur of 1.2 px. Both grow with contrast alike, so contrast cancels. Noise is as strong in flat parts as elsewhere, so it is
-taken off. The form of comparing a picture with its own coarser version is that of re-blurring (Crété et al. 2007, "The blur effect"); filters and
+``fine`` is the mean square of the third difference [−1, 3, −3, 1] / 8 along x and y, which answers to the highest
+frequencies only, ``coarse`` that of the difference over 4 px after a Gaussian blur of 1.2 px. Both grow with contrast
+alike, so contrast cancels. Noise is as strong in flat parts as elsewhere, so it is taken off. The form of comparing a
+picture with its own coarser version is that of re-blurring (Crété et al. 2007, "The blur effect"); filters and
 constants are ours. Interlace combs are fine vertical detail and read as sharp.
 """
 
@@ -24,8 +26,9 @@ from curation.signals.margins import black_margins
 from curation.signals.samples import Samples
 
 RHO = 10**-1.8
-"""Ratio with sharpness 0.5. Measured on frames of eleven videos and drawn textures: 10^-0.8 to 10^-1.5 as they are (three soft ones 10^-1.8 to 10^-2.0),
-10^-1.8 to 10^-2.4 enlarged twice, under 10^-2.4 three times; x264 at crf 20 to 30, noise of 4 levels and a third of the contrast move it by up to 10^±0.2."""
+"""Ratio with sharpness 0.5. Measured on frames of eleven videos and drawn textures: 10^-0.8 to 10^-1.5 as they are
+(three soft ones 10^-1.8 to 10^-2.0), 10^-1.8 to 10^-2.4 enlarged twice, under 10^-2.4 three times; x264 at crf 20 to
+30, noise of 4 levels and a third of the contrast move it by up to 10^±0.2."""
 
 _TILE = 96
 _TILES_X, _TILES_Y = 4, 3
@@ -82,7 +85,8 @@ def sharpness(luma: np.ndarray, black: int) -> float | None:
 
 
 def _tiles(luma: np.ndarray, black: int) -> np.ndarray | None:
-    """(n, t, t) uint8: up to 4 × 3 square tiles spread evenly over the picture without its bars; None if too small or black."""
+    """(n, t, t) uint8: up to 4 × 3 square tiles spread evenly over the picture without its bars; None if too small or
+    black."""
     margins = black_margins(luma, black)
     if margins is None:
         return None
@@ -107,7 +111,8 @@ def _energies(tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count, side, _ = tiles.shape
     stack = tiles.reshape(count * side, side).astype(np.float32)
     soft = cv2.GaussianBlur(stack, (0, 0), 1.2)
-    third, wide = np.float32([[-1, 3, -3, 1]]) / 8, np.float32([[-1, 0, 0, 0, 1]]) / 2
+    third = np.array([[-1, 3, -3, 1]], np.float32) / 8
+    wide = np.array([[-1, 0, 0, 0, 1]], np.float32) / 2
     cells = side // _CELL
 
     def energy(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -126,9 +131,11 @@ def _ratios(fine: np.ndarray, coarse: np.ndarray) -> np.ndarray:
     order = np.sort(coarse, axis=1)
     flat = coarse <= order[:, [int(_FLAT * cells)]]
     noise = (fine * flat).sum(axis=1) / flat.sum(axis=1)
-    least = np.maximum(order[:, int((1 - _STRUCTURE) * cells)], np.maximum(_LEAST_ENERGY, _OVER_NOISE * _NOISE_COARSE * noise))
+    least = np.maximum(
+        order[:, int((1 - _STRUCTURE) * cells)], np.maximum(_LEAST_ENERGY, _OVER_NOISE * _NOISE_COARSE * noise)
+    )
     structure = coarse >= least[:, None]
     counts = structure.sum(axis=1)
     known = counts >= _LEAST_CELLS
     excess = np.maximum(0.0, (fine * structure).sum(axis=1) - noise * counts)
-    return np.asarray((excess[known] / (coarse * structure).sum(axis=1)[known]))
+    return np.asarray(excess[known] / (coarse * structure).sum(axis=1)[known])

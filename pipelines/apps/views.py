@@ -97,13 +97,17 @@ def choose(corpus: Corpus, use: Mapping[str, str] | None = None) -> Chosen:
     return Chosen({table: picked[table] for table in NAMED})
 
 
-def connect(corpus: Corpus, use: Mapping[str, str] | None = None) -> duckdb.DuckDBPyConnection:
+NONE = Chosen(dict.fromkeys(NAMED))
+"""No variant at all: for a look at what was scanned."""
+
+
+def connect(corpus: Corpus, use: Mapping[str, str] | Chosen | None = None) -> duckdb.DuckDBPyConnection:
     """An in-memory database with one view per table and ``clips_all``. It can read nothing else and change nothing.
 
     Raises:
         UsageError: see :func:`choose`.
     """
-    chosen = choose(corpus, use)
+    chosen = use if isinstance(use, Chosen) else choose(corpus, use)
     # Spilled data goes beside other temporary files, never into the corpus or the working folder; DuckDB makes the folder when it
     # needs it and removes it when the connection closes.
     spill = os.path.join(tempfile.gettempdir(), f"stiv-query-{uuid.uuid4().hex[:12]}")

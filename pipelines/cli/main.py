@@ -9,7 +9,6 @@ import signal
 import sys
 from typing import Any
 
-import click
 import typer
 
 from pipelines.cli.common import INTERRUPTED, err_console, print_error
@@ -58,12 +57,12 @@ def run(arguments: list[str] | None = None) -> int:
     except StivError as error:
         print_error(error)
         return error.exit_code
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         return int(error.exit_code)
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        error.show() if hasattr(error, "show") else err_console.print(error.format_message(), markup=False)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         err_console.print("\n[bold]Interrupted.[/] What is finished is kept: run the same command again to go on.")
         return INTERRUPTED
     except BrokenPipeError:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from curation import joined
-from curation.captioning.contract import Captioner, ClipFacts, StillRef, caption_clips
-from curation.captioning.describe import DescribeCaptioner
-from curation.captioning.sidecar import SidecarCaptioner
+from curation.captioning import make_captioners
+from curation.captioning.contract import ClipFacts, StillRef, caption_clips
 from curation.corpus import Corpus
 from pipelines.context import Worker
 
@@ -35,27 +33,19 @@ def run(worker: Worker, part: int) -> None:
         for row in joined.read_scanned(corpus, part).to_pylist()
         if row["clip_id"] in selected
     ]
-    captioners = make_captioners(
-        variant.settings["captioners"], lambda text: worker.emit({"kind": "note", "text": text})
-    )
+    captioners = make_captioners(variant.settings["captioners"])
     rows: list[dict[str, Any]] = []
     for start in range(0, len(facts), BATCH):
         rows += caption_clips(facts[start : start + BATCH], captioners, variant.settings["max_chars"])
     corpus.write("captions", part, rows, variant.folder)
+    for captioner in captioners:
+        for text in captioner.warnings:
+            worker.emit({"kind": "note", "text": text})
     counts: dict[str, int] = {}
     for row in rows:
         name = row["captioner"] or "none"
         counts[name] = counts.get(name, 0) + 1
     worker.emit({"kind": "part", "stage": "caption", "part": part, "clips": len(rows), "captioners": counts})
-
-
-def make_captioners(names: Sequence[str], warn: Callable[[str], None]) -> list[Captioner]:
-    """The recipe's captioners, in its order."""
-    makers: dict[str, Callable[[], Captioner]] = {
-        "sidecar": lambda: SidecarCaptioner(warn=warn),
-        "describe": DescribeCaptioner,
-    }
-    return [makers[name]() for name in names]
 
 
 def clip_facts(corpus: Corpus, part: int, row: dict[str, Any], caption: str | None) -> ClipFacts:

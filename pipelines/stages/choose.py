@@ -36,7 +36,7 @@ def percentile_values(variant: Variant) -> dict[Wanted, float | None]:
 
 
 def percentile_key(wanted: Wanted) -> str:
-    return f"{wanted[0]}@{wanted[1]:g}"
+    return f"{wanted[0]}@{wanted[1]!r}"
 
 
 def run_select(worker: Worker, part: int) -> None:

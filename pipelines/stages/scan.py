@@ -15,7 +15,7 @@ from pebble import ProcessExpired
 from curation import child
 from curation.corpus import SCAN_VERSION, Corpus, part_name
 from curation.listing import uri_to_path
-from curation.scan import failed_source
+from curation.source_rows import failed_source
 from pipelines.context import Worker
 from schemas import ids
 from schemas.errors import ErrorCode

@@ -87,6 +87,11 @@ def test_everything_measured_is_said() -> None:
     }
 
 
+def test_small_shares_are_not_worth_a_sentence() -> None:
+    assert said({**ROW, "black_share": 0.04, "static_share": 0.49, "bar_share": 0.005, "bar_top": 2}) == said(ROW)
+    assert "%" not in said(ROW)
+
+
 def test_what_was_not_measured_is_left_out() -> None:
     assert said({}) == "A video clip."
     assert said({"width": 1080, "height": 1920, "duration_s": 1.2, "motion": None}) == (

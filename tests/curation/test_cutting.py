@@ -5,11 +5,10 @@ The drawn sources carry each frame's number as bright and dark blocks, so that a
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from curation import cutting, encoder
@@ -26,6 +26,7 @@ from curation.cutting import ClipToCut, CutError, cut_clip
 from curation.decode import SourceReader
 from curation.encoder import fitted_size, pipe_format
 from curation.golden.encode import encode
+from curation.keyframes import starts_afresh
 from curation.remux import decoding_times, fingerprint, plan_copy
 from curation.sound import write_sound
 from curation.spans import SourceSpan
@@ -38,6 +39,7 @@ COLUMNS, ROWS = 4, 2
 WIDTH, HEIGHT = 160, 96
 ENCODE = Export(copy_allowed=False)
 COPY = Export(copy_keyframe_interval_s=4.0)
+X264 = {"preset": "veryfast", "sc_threshold": "0"}  # keyframes only where a test wants them
 
 
 # Sources and what is read from them
@@ -50,7 +52,9 @@ def numbered(count: int, width: int = WIDTH, height: int = HEIGHT) -> Iterator[n
         gray = np.roll(texture, (n, 2 * n), (0, 1)) // 6
         for bit in range(COLUMNS * ROWS):
             y, x = divmod(bit, COLUMNS)
-            block = gray[y * height // ROWS : (y + 1) * height // ROWS, x * width // COLUMNS : (x + 1) * width // COLUMNS]
+            block = gray[
+                y * height // ROWS : (y + 1) * height // ROWS, x * width // COLUMNS : (x + 1) * width // COLUMNS
+            ]
             block += 170 if n >> bit & 1 else 20
         yield np.repeat(gray[:, :, None], 3, axis=2)
 
@@ -101,7 +105,7 @@ def facts_of(path: Path) -> Facts:
 
 def clip_of(source: Facts, start: int, end: int) -> ClipToCut:
     probe = source.probe
-    start_pts, end_pts = source.pts[start], (source.pts + [source.end_pts])[end]
+    start_pts, end_pts = source.pts[start], [*source.pts, source.end_pts][end]
     base, aspect = probe.time_base, probe.sample_aspect_ratio
     start_s, end_s = float(start_pts * base), float(end_pts * base)
     return ClipToCut(
@@ -125,7 +129,9 @@ def clip_of(source: Facts, start: int, end: int) -> ClipToCut:
     )
 
 
-def check_export(source: Facts, clip: ClipToCut, settings: Export, out: Path, *, numbered: bool = True) -> tuple[Facts, Any]:
+def check_export(
+    source: Facts, clip: ClipToCut, settings: Export, out: Path, *, numbered: bool = True
+) -> tuple[Facts, Any]:
     """Cut, then hold the file against what was returned and against the source."""
     result = cut_clip(clip, settings, out)
     export = facts_of(out)
@@ -138,8 +144,9 @@ def check_export(source: Facts, clip: ClipToCut, settings: Export, out: Path, *,
     first = source.times[result.start_frame]
     expected = [time - first for time in source.times[result.start_frame : result.end_frame]]
     np.testing.assert_allclose(export.times, expected, atol=1e-5)
-    duration = float(export.end_pts * export.probe.time_base)
-    assert result.fps == pytest.approx(result.num_frames / duration, rel=0.02)
+    ends = [*source.times, float(source.end_pts * source.probe.time_base)]
+    assert export.probe.announced_s == pytest.approx(ends[result.end_frame] - first, abs=1e-4)
+    assert result.fps == pytest.approx(result.num_frames / export.probe.announced_s, rel=1e-3)
     if numbered:
         assert export.numbers == [n % 256 for n in range(result.start_frame, result.end_frame)]
     if result.how == "copy":
@@ -157,18 +164,52 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("sources")
 
 
-def draw(folder: Path, name: str, count: int = 60, fps: float = 25, size: tuple[int, int] = (WIDTH, HEIGHT), **options: Any) -> Facts:
+def draw(
+    folder: Path, name: str, count: int = 60, fps: float = 25, size: tuple[int, int] = (WIDTH, HEIGHT), **options: Any
+) -> Facts:
+    """A numbered source of that upright size; drawn once, read again each time."""
     path = folder / name
     if not path.exists():
-        encode(numbered(count, *size), path, fps, **options)
+        turns = options.get("rotation", 0) // 90
+        if options.get("codec", "libx264") == "libx264":
+            options = {"options": X264} | options
+        encode((np.rot90(frame, turns) for frame in numbered(count, *size)), path, fps, **options)
     source = facts_of(path)
     assert source.numbers == [n % 256 for n in range(count)]
     return source
 
 
+def keyframes_of(source: Facts) -> list[int]:
+    """Frame numbers of the codec keyframes, as the container has them."""
+    with av.open(str(source.path)) as container:
+        stream = container.streams[source.probe.stream_index]
+        return sorted(source.pts.index(p.pts) for p in container.demux(stream) if p.is_keyframe and p.pts in source.pts)
+
+
+def stored_after_but_shown_before(source: Facts, key: int) -> bool:
+    """Whether the keyframe with that frame number has leading frames."""
+    with av.open(str(source.path)) as container:
+        stamps = [p.pts for p in container.demux(container.streams[source.probe.stream_index]) if p.size]
+    return any(pts < source.pts[key] for pts in stamps[stamps.index(source.pts[key]) :])
+
+
+def sound_of(path: Path) -> tuple[np.ndarray, float, int] | None:
+    """(samples of the first channel, time of the first in seconds, rate)."""
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return None
+        frames = list(container.decode(container.streams.audio[0]))
+        samples = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+        assert frames[0].time is not None
+        return samples, frames[0].time, frames[0].sample_rate
+
+
+def replace_settings(settings: Export, **changes: Any) -> Export:
+    return settings.model_copy(update=changes)
+
+
 # Encoding
 
-X264 = {"preset": "veryfast"}
 VFR = [0, 40, 80, 90, 100, 260, 300, 333, 366, 400, 900, 940, 1000, 1001, 1040, 1500]
 SOURCES: dict[str, tuple[str, dict[str, Any]]] = {
     "b_frames": ("b.mp4", {"gop": 24, "bframes": 3}),
@@ -215,7 +256,447 @@ def test_an_encode_has_exactly_the_frames_of_the_span(kind: str, folder: Path, t
         export, result = check_export(source, clip_of(source, start, end), ENCODE, tmp_path / "out.mp4")
         assert result.how == "encode"
         assert (export.probe.width, export.probe.height) == fitted_size(source.probe.width, source.probe.height, 720)
-        assert export.probe.color_range == "tv"
-        # Full range, grey and RGB are brought to limited range, the others keep their levels.
+        # Full range, grey and RGB are brought to limited range, which is what players take for granted without a tag.
+        assert export.probe.color_range in ("tv", None)
         assert export.luma == pytest.approx(source.luma[start:end], abs=2.0)
-        assert export.probe.color_matrix == (source.probe.color_matrix if source.probe.color_matrix != "gbr" else "bt709")
+        rgb = source.probe.pixel_format.startswith(("bgr", "gbr"))
+        assert export.probe.color_matrix == ("bt709" if rgb else source.probe.color_matrix)
+
+
+@pytest.mark.parametrize(
+    ("size", "short_side", "expected"),
+    [((160, 96), 48, (80, 48)), ((97, 161), 63, (62, 102)), ((160, 96), 97, (160, 96))],
+)
+def test_an_encode_shrinks_to_the_short_side(
+    size: tuple[int, int], short_side: int, expected: tuple[int, int], folder: Path, tmp_path: Path
+) -> None:
+    source = draw(folder, f"s{size[0]}.mkv", 12, size=size, codec="ffv1", pix_fmt="yuv444p")
+    settings = replace_settings(ENCODE, short_side=short_side)
+    export, _ = check_export(source, clip_of(source, 3, 9), settings, tmp_path / "out.mp4")
+    assert (export.probe.width, export.probe.height) == expected
+
+
+@pytest.mark.parametrize("pts", [None, [33 * n + (400 if n > 20 else 0) for n in range(60)]])
+def test_keyframes_of_an_encode_are_never_further_apart_than_asked(
+    pts: list[int] | None, folder: Path, tmp_path: Path
+) -> None:
+    source = draw(folder, "steady.mp4" if pts is None else "jump.mkv", 60, fps=30000 / 1001, pts=pts)
+    settings = replace_settings(ENCODE, keyframe_interval_s=0.5)
+    check_export(source, clip_of(source, 2, 60), settings, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as mp4:
+        keys = [float(p.pts * p.time_base) for p in mp4.demux(video=0) if p.is_keyframe and p.size]
+    gaps = np.diff(keys)
+    # Only a single gap between two frames may be longer than the interval.
+    assert max(gaps) <= (0.5 if pts is None else 0.5 + 0.4) + 1e-6
+    assert np.mean(gaps) > 0.4
+
+
+def test_the_same_clip_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    source = draw(folder, "tone.mp4", 75, gop=25, audio=True)
+    for settings in (ENCODE, COPY, replace_settings(ENCODE, audio="keep"), replace_settings(COPY, audio="keep")):
+        written = []
+        for name in ("one.mp4", "two.mp4"):
+            cut_clip(clip_of(source, 25, 75), settings, tmp_path / name)
+            written.append((tmp_path / name).read_bytes())
+        assert written[0] == written[1]
+
+
+# Copying
+
+COPIED: dict[str, tuple[str, dict[str, Any]]] = {
+    "h264": ("c264.mp4", {"gop": 25, "bframes": 3}),
+    "h264_pyramid": ("cpyr.mkv", {"gop": 25, "bframes": 8, "options": X264 | {"x264-params": "b-pyramid=normal:b-adapt=0"}}),
+    "h264_one_reference": ("cref.mp4", {"gop": 25, "bframes": 3, "options": X264 | {"x264-params": "ref=1:b-pyramid=none"}}),
+    "h264_flv": ("c264.flv", {"gop": 25, "bframes": 2}),
+    "h264_ts": ("c264.ts", {"gop": 25, "bframes": 2}),
+    "h264_late": ("clate.mp4", {"gop": 25, "bframes": 2, "pts": [830 + 40 * n for n in range(100)]}),
+    "h264_vfr": ("cvfr.mp4", {"gop": 25, "bframes": 3, "pts": [40 * n + n * n % 31 for n in range(100)]}),
+    "hevc": ("c265.mkv", {"codec": "libx265", "gop": 25, "bframes": 3, "options": {"x265-params": "pools=none:frame-threads=1:log-level=error:open-gop=0"}}),
+    "vp9": ("c.webm", {"codec": "libvpx-vp9", "gop": 25}),
+    "av1": ("cav1.mkv", {"codec": "libsvtav1", "gop": 25, "options": {"preset": "12", "svtav1-params": "lp=1"}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", COPIED)
+def test_a_copy_has_bit_for_bit_the_frames_it_says(kind: str, folder: Path, tmp_path: Path) -> None:
+    name, options = COPIED[kind]
+    source = draw(folder, name, 100, **options)
+    for start, end in [(0, 50), (25, 77), (25, 78), (25, 79), (25, 80), (18, 90), (50, 100)]:
+        clip = clip_of(source, start, end)
+        _, result = check_export(source, clip, COPY, tmp_path / "out.mp4")
+        assert result.how == "copy"
+        assert result.start_frame == (25 if start == 18 else start)
+        assert result.end_frame > end - 12  # at most a run of B-frames is lost
+        if end == 100 or kind in ("vp9", "av1"):
+            assert result.end_frame == end
+
+
+def test_other_readers_see_the_same_frames_of_a_copy(folder: Path, tmp_path: Path) -> None:
+    source = draw(folder, "c264.mp4", 100, gop=25, bframes=3)
+    _, result = check_export(source, clip_of(source, 25, 90), COPY, tmp_path / "out.mp4")
+    reader = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    numbers = []
+    while (read := reader.read())[0]:
+        numbers.append(number_of(cv2.cvtColor(read[1], cv2.COLOR_BGR2GRAY)))
+    reader.release()
+    assert numbers == list(range(result.start_frame, result.end_frame))
+
+
+OPEN_GOP = {
+    "h264": ("libx264", X264 | {"x264-params": "open-gop=1:b-pyramid=normal:scenecut=0:b-adapt=0"}),
+    "hevc": ("libx265", {"x265-params": "pools=none:frame-threads=1:log-level=error:open-gop=1:scenecut=0:b-adapt=0"}),
+}
+
+
+@pytest.mark.parametrize("codec", OPEN_GOP)
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_leading_frames_of_an_open_group_are_left_out(codec: str, container: str, folder: Path, tmp_path: Path) -> None:
+    encoder_name, options = OPEN_GOP[codec]
+    source = draw(folder, f"open{codec}.{container}", 100, codec=encoder_name, gop=25, bframes=4, options=options)
+    keys = keyframes_of(source)
+    stored_before = [key for key in keys[1:] if stored_after_but_shown_before(source, key)]
+    assert stored_before, "the source has no open group of pictures"
+    for key in stored_before:
+        clip = clip_of(source, key - 3, min(100, key + 40))
+        _, result = check_export(source, clip, COPY, tmp_path / "out.mp4")
+        assert (result.how, result.start_frame) == ("copy", key)
+
+
+def test_a_recovery_point_that_is_no_clean_start_is_not_copied(folder: Path, tmp_path: Path) -> None:
+    name, options = SOURCES["intra_refresh"]
+    source = draw(folder, name, **options)
+    keys = keyframes_of(source)
+    assert len(keys) > 1, "the container does not call recovery points keyframes"
+    _, result = check_export(source, clip_of(source, keys[1], 60), COPY, tmp_path / "out.mp4")
+    assert result.how == "encode"
+
+
+def test_a_copy_never_starts_before_its_span_or_too_late(folder: Path, tmp_path: Path) -> None:
+    source = draw(folder, "c264.mp4", 100, gop=25, bframes=3)  # 25 frames a second: keyframes at 0, 25, 50, 75
+    for start, copied in [(25, True), (26, False), (37, False), (38, True), (45, True)]:
+        clip = clip_of(source, start, 100)
+        _, result = check_export(
+            source, clip, replace_settings(COPY, copy_start_tolerance_s=0.48), tmp_path / "out.mp4"
+        )
+        assert result.how == ("copy" if copied else "encode")
+        assert result.start_frame == (-(-start // 25) * 25 if copied else start)
+
+
+REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "forbidden": ("c264.mp4", {"gop": 25, "bframes": 3, "count": 100}, {"copy_allowed": False}),
+    "keyframes_far_apart": ("c264.mp4", {"gop": 25, "bframes": 3, "count": 100}, {"copy_keyframe_interval_s": 0.9}),
+    "too_large": ("c264.mp4", {"gop": 25, "bframes": 3, "count": 100}, {"short_side": 90}),
+    "turned": ("t90.mp4", {"rotation": 90}, {}),
+    "wide_pixels": ("wide.mp4", {"sar": Fraction(4, 3)}, {}),
+    "ten_bits": ("deep.mkv", {"pix_fmt": "yuv420p10le"}, {}),
+    "full_range": ("full.mp4", {"full_range": True, "pix_fmt": "yuvj420p"}, {}),
+    "full_range_vp9": ("full.webm", {"full_range": True, "codec": "libvpx-vp9"}, {}),
+    "codec": ("vp8.webm", SOURCES["vp8"][1], {}),
+    "avi": ("b.avi", SOURCES["avi_b_frames"][1], {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_may_not_be_copied_is_encoded(kind: str, folder: Path, tmp_path: Path) -> None:
+    name, options, changes = REFUSED[kind]
+    source = draw(folder, name, **options)
+    _, result = check_export(source, clip_of(source, 0, 50), replace_settings(COPY, **changes), tmp_path / "out.mp4")
+    assert result.how == "encode"
+
+
+def test_a_copy_that_would_lose_too_much_is_encoded(folder: Path, tmp_path: Path) -> None:
+    options = X264 | {"x264-params": "b-adapt=0:b-pyramid=normal"}
+    source = draw(folder, "runs.mp4", 100, gop=50, bframes=15, options=options)
+    _, result = check_export(source, clip_of(source, 0, 31), COPY, tmp_path / "out.mp4")
+    assert result.how == "encode"
+
+
+# Planning a copy
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> list[tuple[int, bool]]:
+    """(pts, is keyframe) in decoding order: closed groups, each of anchors stored before the frames they enclose."""
+    stamps: list[tuple[int, bool]] = []
+    at = 0
+    for _ in range(draw(st.integers(1, 4))):
+        stamps.append((at, True))
+        at += 1
+        for _ in range(draw(st.integers(0, 4))):
+            enclosed = draw(st.integers(0, 4))
+            stamps.append((at + enclosed, False))
+            stamps += [(at + i, False) for i in draw(st.permutations(range(enclosed)))]
+            at += enclosed + 1
+    step = draw(st.integers(1, 40))
+    return [(pts * step, key) for pts, key in stamps]
+
+
+@given(groups(), st.data())
+@settings_of_hypothesis(max_examples=200, deadline=None)
+def test_a_planned_copy_is_a_beginning_in_both_orders(stamps: list[tuple[int, bool]], data: st.DataObject) -> None:
+    shown = sorted(pts for pts, _ in stamps)
+    a = data.draw(st.integers(0, len(shown) - 1))
+    b = data.draw(st.integers(a + 1, len(shown)))
+    end = [*shown, shown[-1] + 7][b]
+    span = SourceSpan(Path("x"), 0, shown[a], end, b - a)
+    plan = plan_copy(stamps, span, tolerance=10**6, interval=10**6, least=1)
+    keys = [i for i, (pts, key) in enumerate(stamps) if key and shown[a] <= pts < end]
+    assert (plan is None) == (not keys)
+    if plan is None:
+        return
+    first = keys[0]
+    assert plan.chosen == tuple(range(first, first + len(plan.chosen))), "a beginning in decoding order"
+    chosen = sorted(stamps[i][0] for i in plan.chosen)
+    at = shown.index(stamps[first][0])
+    assert chosen == shown[at : at + len(chosen)], "a beginning in the order of showing"
+    assert plan.skipped == at - a
+    assert plan.end_pts == (end if at + len(chosen) == b else shown[at + len(chosen)])
+    longest = max(
+        n for n in range(1, len(stamps) - first + 1)
+        if (some := sorted(pts for pts, _ in stamps[first : first + n])) == shown[at : at + n] and some[-1] < end
+    )  # fmt: skip
+    assert len(chosen) == longest, "nothing is left out without need"
+
+
+@given(groups())
+@settings_of_hypothesis(max_examples=100, deadline=None)
+def test_decoding_times_increase_and_come_before_showing(stamps: list[tuple[int, bool]]) -> None:
+    shown = [pts for pts, _ in stamps]
+    stored = decoding_times(shown)
+    assert all(a < b for a, b in pairwise(stored))
+    assert all(dts <= pts for dts, pts in zip(stored, shown, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("codec", "extradata", "packet", "expected"),
+    [
+        ("h264", None, b"\x00\x00\x00\x01\x67aa\x00\x00\x01\x65bb", True),
+        ("h264", None, b"\x00\x00\x01\x06aa\x00\x00\x01\x41bb", False),
+        ("h264", b"\x01\x64\x00\x1f\xff", b"\x00\x00\x00\x02\x65a", True),
+        ("h264", b"\x01\x64\x00\x1f\xfd", b"\x00\x02\x61a\x00\x00\x00\x01\x65", True),
+        ("h264", b"\x01\x64\x00\x1f\xff", b"\x00\x00\x00\x02\x61\x65", False),
+        ("hevc", None, b"\x00\x00\x01\x26\x01", True),
+        ("hevc", None, b"\x00\x00\x01\x2a\x01", False),
+        ("hevc", b"\x01" + bytes(20) + b"\x03", b"\x00\x00\x00\x02\x28\x01", True),
+        ("vp9", None, b"\x80", True),
+    ],
+)
+def test_only_some_keyframes_start_afresh(codec: str, extradata: bytes | None, packet: bytes, expected: bool) -> None:
+    assert starts_afresh(codec, extradata, packet) is expected
+
+
+# Sizes, units
+
+
+@given(st.integers(1, 9000), st.integers(1, 9000), st.integers(16, 4320))
+def test_fitted_sizes_are_even_never_enlarged_and_keep_the_aspect(width: int, height: int, short_side: int) -> None:
+    fitted = fitted_size(width, height, short_side)
+    scale = min(1.0, short_side / min(width, height))
+    for old, new in zip((width, height), fitted, strict=True):
+        assert new % 2 == 0
+        assert new == 2 or new <= old
+        assert abs(new - old * scale) <= 2
+    assert min(fitted) <= short_side
+
+
+@pytest.mark.parametrize("base", ["1/1000", "1001/30000", "1/90000", "1/12", "1/14112000", "1/1000000000", "1/1"])
+def test_ticks_keep_time(base: str) -> None:
+    time_base = Fraction(base)
+    scale = timescale_of(time_base)
+    assert 10_000 <= scale <= 30_000_000
+    error = abs(Fraction(ticks(10**9 + 1, time_base, scale), scale) - (10**9 + 1) * time_base)
+    assert error == 0 if time_base.denominator <= 30_000_000 else error <= Fraction(1, 180_000)
+
+
+# Sound
+
+
+def test_sound_is_dropped_unless_asked_for(folder: Path, tmp_path: Path) -> None:
+    source = draw(folder, "tone.mp4", 75, gop=25, audio=True)
+    clip = clip_of(source, 25, 70)
+    for base in (ENCODE, COPY):
+        check_export(source, clip, base, tmp_path / "mute.mp4")
+        assert sound_of(tmp_path / "mute.mp4") is None
+        _, result = check_export(source, clip, replace_settings(base, audio="keep"), tmp_path / "loud.mp4")
+        assert result.how == ("copy" if base is COPY else "encode")
+        sound = sound_of(tmp_path / "loud.mp4")
+        assert sound is not None
+        samples, first_s, rate = sound
+        assert first_s == pytest.approx(0, abs=0.025)
+        assert len(samples) / rate == pytest.approx(result.num_frames / result.fps, abs=0.05)
+        spectrum = np.abs(np.fft.rfft(samples[rate // 4 : rate]))
+        assert np.argmax(spectrum) * rate / (rate - rate // 4) == pytest.approx(440, abs=3)
+
+
+def test_a_silent_source_stays_silent(folder: Path, tmp_path: Path) -> None:
+    source = draw(folder, "c264.mp4", 100, gop=25, bframes=3)
+    for base in (ENCODE, COPY):
+        check_export(source, clip_of(source, 0, 50), replace_settings(base, audio="keep"), tmp_path / "out.mp4")
+        assert sound_of(tmp_path / "out.mp4") is None
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [(0, Fraction(1)), (Fraction(1, 3), Fraction(7, 5)), (Fraction(2), Fraction(5))]
+)
+def test_the_sound_of_a_span_starts_and_ends_to_the_sample(
+    start: Fraction, end: Fraction, folder: Path, tmp_path: Path
+) -> None:
+    draw(folder, "tone.avi", 75, codec="mpeg4", audio=True)  # three seconds of 440 Hz, uncompressed
+    sound = write_sound(folder / "tone.avi", Fraction(start), end, tmp_path / "s.pcm")
+    assert sound is not None
+    assert (sound.rate, sound.channels) == (48_000, 1)
+    at = np.arange(round(start * 48_000), round(end * 48_000))
+    wave = np.where(at < 3 * 48_000, np.rint(8000 * np.sin(2 * np.pi * 440 * at / 48_000)), 0)
+    np.testing.assert_array_equal(np.fromfile(sound.path, "<i2"), wave)
+
+
+# Failures
+
+
+def script(path: Path, text: str) -> str:
+    """A stand-in for ffmpeg that passes the check and then does something else."""
+    real = encoder.ffmpeg_binary()
+    path.write_text(f'#!/bin/sh\ncase "$*" in *-encoders*|-version) exec {real} "$@";; esac\n{text}\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("echo the moon is down >&2; exit 7", "code 7.*the moon is down"),
+        (
+            "cat >/dev/null; i=0; while [ $i -lt 20000 ]; do echo line $i of a flood of words >&2; i=$((i+1)); done; exit 1",
+            "line 19999",
+        ),
+        ("head -c 1000 >/dev/null; kill -9 $$", "code -9.*it said nothing"),
+        ("cat >/dev/null; exit 0", "cannot be read"),
+    ],
+)
+def test_a_failing_ffmpeg_is_reported_and_leaves_nothing(
+    text: str, said: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = draw(folder, "b.mp4", gop=24, bframes=3)
+    (tmp_path / "out").mkdir()
+    monkeypatch.setenv("STIV_FFMPEG", script(tmp_path / "fake", text))
+    with pytest.raises(CutError, match=said):
+        cut_clip(clip_of(source, 0, 50), ENCODE, tmp_path / "out" / "x.mp4")
+    assert list((tmp_path / "out").iterdir()) == []
+    assert psutil.Process().children() == []
+
+
+def test_an_interrupt_leaves_no_file_and_no_process(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = draw(folder, "b.mp4", gop=24, bframes=3)
+    real = cutting.frames_of
+    alive: list[int] = []
+
+    def interrupted(*arguments: Any) -> Iterator[Any]:
+        for n, item in enumerate(real(*arguments)):
+            if n == 9:
+                alive.append(len(psutil.Process().children()))
+                raise KeyboardInterrupt
+            yield item
+
+    monkeypatch.setattr(cutting, "frames_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cut_clip(clip_of(source, 0, 50), replace_settings(ENCODE, audio="keep"), tmp_path / "x.mp4")
+    assert alive == [1]
+    assert psutil.Process().children() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("exit 3", "failed"),
+        ("echo nothing known", "without libx264"),
+        ("[ $1 = -version ] && echo ffmpeg version 4.4.2 x || echo ' libx264 '", "oldest"),
+    ],
+)
+def test_an_unusable_ffmpeg_is_named_with_the_fix(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "ffmpeg"
+    fake.write_text(f"#!/bin/sh\n{text}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("STIV_FFMPEG", str(fake))
+    with pytest.raises(UsageError, match=f"{said}.*STIV_FFMPEG"):
+        encoder.ffmpeg_binary()
+
+
+def test_a_missing_ffmpeg_is_named_with_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STIV_FFMPEG", str(tmp_path / "nowhere"))
+    with pytest.raises(UsageError, match=r"nowhere.*imageio-ffmpeg"):
+        encoder.ffmpeg_binary()
+
+
+def test_a_source_with_other_frames_than_scanned_is_refused(folder: Path, tmp_path: Path) -> None:
+    source = draw(folder, "b.mp4", gop=24, bframes=3)
+    clip = replace(clip_of(source, 10, 30), end_frame=31)
+    with pytest.raises(CutError, match=r"20 frames .* but 21"):
+        cut_clip(clip, COPY, tmp_path / "x.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_seek_that_misleads_falls_back_to_the_beginning(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = draw(folder, "b.mp4", gop=24, bframes=3)
+    real = cutting.frames_of.__globals__["sought_frames"]
+
+    def short(*arguments: Any) -> Iterator[Any]:
+        yield from list(real(*arguments))[1:]
+
+    monkeypatch.setitem(cutting.frames_of.__globals__, "sought_frames", short)
+    check_export(source, clip_of(source, 30, 50), ENCODE, tmp_path / "out.mp4")
+
+
+def test_every_pixel_format_has_a_way_through_the_pipe() -> None:
+    """Formats that NUT cannot name would silently be taken for another one."""
+    array = np.zeros((16, 32, 3), np.uint8)
+    known = {"yuv420p", "yuvj420p", "yuv422p10le", "nv12", "gray", "gray10le", "rgb24"}
+    for name in known | {
+        "nv16",
+        "p010le",
+        "yuv440p",
+        "yuva420p",
+        "bgra",
+        "gbrp12le",
+        "rgb48le",
+        "ya8",
+        "yuv410p",
+        "monob",
+    }:
+        frame = av.VideoFrame.from_ndarray(array, format="rgb24").reformat(format=name)
+        chosen = pipe_format(frame)
+        assert (chosen == name) == (name in known | {"rgb48le"})
+        deep = max(component.bits for component in frame.format.components) > 8
+        assert (max(component.bits for component in av.VideoFormat(chosen).components) > 8) == deep
+
+
+# Real files
+
+REAL = [
+    "googlework_short.mp4", "bikes.mp4", "flipping_a_pancake.mkv", "lecture_hall.flv", "rotated_1s.mp4", "traffic_camera_vfr.mp4",
+    "vtest.avi", "bbb_square_vp9.webm", "portrait_subtitles_zh.mp4", "bbb_trailer.webm", "brightness_change_xvid.avi",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not VIDEOS.is_dir(), reason="the test videos are not there")
+@pytest.mark.parametrize("name", REAL)
+def test_real_files_are_cut_exactly(name: str, tmp_path: Path) -> None:
+    source = facts_of(VIDEOS / name)
+    count = len(source.pts)
+    rng = np.random.default_rng(3)
+    spans = [(0, min(count, 40)), (max(0, count - 40), count)]
+    spans += [tuple(sorted(int(n) for n in rng.choice(count, 2, replace=False))) for _ in range(2)]
+    spans += [(key, min(count, key + 60)) for key in keyframes_of(source)[:3]]
+    for start, end in spans:
+        clip = clip_of(source, start, min(end, start + 80))
+        for settings in (ENCODE, replace_settings(COPY, copy_keyframe_interval_s=20)):
+            export, result = check_export(source, clip, settings, tmp_path / "out.mp4", numbered=False)
+            if result.how == "encode":
+                assert export.luma == pytest.approx(source.luma[result.start_frame : result.end_frame], abs=1.0)

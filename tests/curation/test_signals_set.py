@@ -1,4 +1,5 @@
-"""The set of signals as the pass uses it: spans, memory, sampling instants, frozen and black shares, hashes, whole files."""
+"""The set of signals as the pass uses it: spans, memory, sampling instants, frozen and black shares, hashes, whole
+files."""
 
 from __future__ import annotations
 
@@ -187,7 +188,8 @@ def test_hash_survives_resizing_blur_light_and_jpeg() -> None:
     for seed in range(6):
         rgb = texture(640, 360, 40 + seed)
         gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        jpeg = cv2.imdecode(cv2.imencode(".jpg", gray, [cv2.IMWRITE_JPEG_QUALITY, 25])[1], cv2.IMREAD_GRAYSCALE)
+        coded = cv2.imencode(".jpg", gray, [cv2.IMWRITE_JPEG_QUALITY, 25])[1]
+        jpeg = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE))
         changed = [
             cv2.resize(gray, (256, 144), interpolation=cv2.INTER_AREA),
             cv2.resize(gray, (200, 150), interpolation=cv2.INTER_AREA),
@@ -208,7 +210,12 @@ def test_hashes_of_different_pictures_are_far_apart() -> None:
 def test_hash_does_not_see_bars() -> None:
     rgb = texture(1280, 720, 3)
     plain = rgb[100:620]
-    small = [cv2.cvtColor(cv2.resize(p, (256, round(256 * p.shape[0] / 1280)), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY) for p in (plain, bars(rgb, top=100, bottom=100))]
+    small = [
+        cv2.cvtColor(
+            cv2.resize(p, (256, round(256 * p.shape[0] / 1280)), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
+        )
+        for p in (plain, bars(rgb, top=100, bottom=100))
+    ]
     assert hamming(phash(without_bars(small[0])), phash(without_bars(small[1]))) <= 6
     assert hamming(phash(small[0]), phash(small[1])) > 10
 

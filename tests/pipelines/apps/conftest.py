@@ -104,15 +104,15 @@ class _Builder:
 
     def sources_of(self, part: int) -> list[tuple[str, str, str | None]]:
         """(relative path, status, error code)."""
-        good = [(f"day{part}/walk {i}.mp4", "ok", None) for i in range(3)]
+        good: list[tuple[str, str, str | None]] = [(f"day{part}/walk {i}.mp4", "ok", None) for i in range(3)]
         if not self.scene.with_errors:
             return good
-        odd: list[tuple[str, str, str | None]] = [
+        odd: list[list[tuple[str, str, str | None]]] = [
             [(f"day0/{EVIL}.mp4", "ok", None), ("day0/broken.mkv", "error", "unreadable")],
             [("day1/höhle – 東京.mp4", "partial", "truncated"), ("day1/empty.mp4", "error", "empty_file")],
             [("day2/gone.mp4", "error", "not_found"), ("day2/broken.mkv", "error", "unreadable")],
-        ][part % 3]
-        return good + odd
+        ]
+        return good + odd[part % 3]
 
     def plan(self) -> None:
         for part in range(self.scene.parts):
@@ -282,7 +282,8 @@ class _Builder:
             self.corpus.write("captions", part, [self._caption(i, r["clip_id"]) for i, r in enumerate(rows)], "default")
 
     def _caption(self, i: int, clip: str) -> dict[str, Any]:
-        text = None if i % 7 == 3 else self.scene.caption if i % 2 else "Slow pan over a bright scene with soft light."
+        text = self.scene.caption if i % 2 else "Slow pan over a bright scene with soft light."
+        text = {3: None, 6: "Red car."}.get(i % 7, text)
         return {
             "clip_id": clip, "caption": text, "caption_short": None, "caption_structured": None,
             "captioner": None if text is None else "sidecar" if i % 2 else "describe",
@@ -315,7 +316,8 @@ class _Builder:
     def export(self) -> None:
         inputs = {t: variants.need(self.corpus, t, "default").as_input() for t in ("decisions", "captions")}
         variants.prepare(self.corpus, "shards", "default", self.scene.recipe.export.model_dump(mode="json"), inputs)
-        kept, captions = [], {}
+        kept: list[tuple[str, int]] = []
+        captions: dict[str, str | None] = {}
         for part in range(self.scene.parts):
             captions |= {r["clip_id"]: r["caption"] for r in self.corpus.read("captions", part, "default").to_pylist()}
             kept += [

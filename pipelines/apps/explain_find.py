@@ -1,0 +1,93 @@
+"""What a person meant: a clip id or its beginning, a source id, or a source by address, path or file name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import duckdb
+
+from schemas.errors import UsageError
+
+LEAST = 6
+"""Fewest characters of an id that may stand for it."""
+
+_ID = re.compile(rf"([cs])[0-9a-f]{{{LEAST - 1},31}}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One clip, or one source by its address (which it has from the plan on, before it is read)."""
+
+    clip_id: str | None
+    uri: str
+
+
+def find_target(db: duckdb.DuckDBPyConnection, what: str) -> Target:
+    """The one thing that ``what`` names.
+
+    Raises:
+        UsageError: nothing or more than one thing is named so; close ones are suggested.
+    """
+    what = what.strip()
+    ask = _Ask(db)
+    match = _ID.fullmatch(what)
+    if match:
+        table, column = ("clips", "clip_id") if match[1] == "c" else ("sources", "source_id")
+        ids = [r[0] for r in ask(f"SELECT DISTINCT {column} FROM {table} WHERE starts_with({column}, ?) ORDER BY 1 LIMIT 6", what)]
+        if len(ids) > 1:
+            raise _ambiguous(what, ids)
+        if ids and match[1] == "c":
+            uri = ask("SELECT uri FROM sources WHERE source_id = (SELECT source_id FROM clips WHERE clip_id = ?)", ids[0])
+            return Target(ids[0], uri[0][0])
+        if ids:
+            return Target(None, ask("SELECT uri FROM sources WHERE source_id = ?", ids[0])[0][0])
+    return Target(None, _find_source(ask, what))
+
+
+class _Ask:
+    def __init__(self, db: duckdb.DuckDBPyConnection) -> None:
+        self._db = db
+
+    def __call__(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._db.execute(sql, list(values)).fetchall()
+
+
+def _find_source(ask: _Ask, what: str) -> str:
+    path = what.removeprefix("file://").replace("\\", "/").removeprefix("./")
+    exact = ask("SELECT DISTINCT uri FROM plan WHERE uri IN (?, ?, ?) OR rel_path = ? ORDER BY 1 LIMIT 6", what, path, f"file://{path}", path)
+    # The end of a path, from any folder on: `a.mp4`, `day1/a.mp4`.
+    found = exact or (ask("SELECT DISTINCT uri FROM plan WHERE ends_with(uri, ?) OR ends_with(rel_path, ?) ORDER BY 1 LIMIT 6", f"/{path}", f"/{path}") if path else [])
+    if len(found) > 1:
+        raise _ambiguous(what, [r[0] for r in found])
+    if found:
+        return str(found[0][0])
+    near = _near(ask, what)
+    if re.fullmatch(r"[cs][0-9a-f]+", what) and len(what) < LEAST:
+        raise UsageError(f"`{what}` is too short for an id.", fix=f"Give at least {LEAST} characters of it.")
+    raise UsageError(
+        f"There is no clip and no source `{what}` in this corpus.",
+        fix=f"Did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else "Give a clip id, a source id, or a source's path, relative path or file name.",
+    )
+
+
+def _near(ask: _Ask, what: str) -> list[str]:
+    """Up to three sources with a similar name, best first. DuckDB compares, so that no list of names is held here."""
+    name = PurePath(what.replace("\\", "/")).name.lower()
+    if not name:
+        return []
+    close = ask(
+        "SELECT rel_path FROM (SELECT DISTINCT rel_path, greatest("
+        "jaro_winkler_similarity(lower(rel_path), lower(?)), jaro_winkler_similarity(lower(regexp_replace(rel_path, '^.*/', '')), ?)) AS score FROM plan) "
+        "WHERE score > 0.8 ORDER BY score DESC, rel_path LIMIT 3",
+        what,
+        name,
+    )
+    return [r[0] for r in close]
+
+
+def _ambiguous(what: str, found: list[str]) -> UsageError:
+    shown = ", ".join(f"`{f}`" for f in found[:5]) + (", …" if len(found) > 5 else "")
+    return UsageError(f"`{what}` may be any of {shown}.", fix="Give more of the name.")

@@ -1,0 +1,289 @@
+"""What a corpus holds, what is missing or stale, and what to run next. Reads listings and a few columns, no pixels."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+
+from curation import variants
+from curation.corpus import VARIANT_TABLES, Corpus
+from curation.shard_plan import covered_parts
+from curation.variants import COMMAND, Variant
+from pipelines.apps.views import NAMED, NONE, Chosen, connect, table_dataset
+from schemas.errors import ERROR_CODES, ErrorCode
+
+PASSED = {
+    "selections": ("selected", ds.field("selected")),
+    "captions": ("with a caption", ds.field("caption").is_valid()),
+    "decisions": ("kept", ds.field("kept")),
+}
+"""Table → what its good rows are called, and which they are."""
+
+
+@dataclass(frozen=True)
+class ErrorCount:
+    """Sources that share an error code."""
+
+    code: str
+    status: str
+    """`partial` or `error`."""
+    sources: int
+    retry: bool
+    """Whether trying again may help."""
+    meaning: str
+    examples: list[str]
+    """Relative paths, at most three."""
+
+
+@dataclass(frozen=True)
+class VariantStatus:
+    """One name of one table."""
+
+    table: str
+    name: str
+    parts_done: int
+    parts_missing: int
+    """Scanned parts that it does not have."""
+    rows: int
+    passed: int
+    passed_name: str
+    made_from: dict[str, str]
+    stale: list[str]
+    """Why it should be made again; empty when it should not."""
+
+
+@dataclass(frozen=True)
+class ShardsStatus:
+    """One shards variant."""
+
+    name: str
+    planned: int
+    finished: int
+    samples: int
+    seconds: float
+    bytes: int
+    """Of the finished tars."""
+    failed: int
+    """Kept clips of finished tars that could not be cut."""
+    parts_behind: int
+    """Parts of the corpus that its plan does not cover."""
+    made_from: dict[str, str]
+    stale: list[str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command to run next, and why."""
+
+    command: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """All of it; JSON-able with ``dataclasses.asdict``."""
+
+    corpus: str
+    engine: str
+    fingerprint: str
+    planned_parts: int
+    scanned_parts: int
+    planned_sources: int
+    planned_bytes: int
+    sources: dict[str, int]
+    """Status → sources read so far; the newest row of each."""
+    errors: list[ErrorCount]
+    source_seconds: float
+    clips: int
+    clip_seconds: float
+    transitions: dict[str, int]
+    variants: list[VariantStatus]
+    shards: list[ShardsStatus]
+    last_run: dict[str, Any] | None
+    environment: list[str]
+    """How this machine differs from the one that began the corpus."""
+    next: list[Step] = field(default_factory=list)
+
+
+def corpus_status(corpus: Corpus) -> Status:
+    """Look at a corpus. Changes nothing."""
+    parts, scanned = corpus.parts(), corpus.scanned()
+    with connect(corpus, NONE) as db:
+
+        def rows(sql: str) -> list[tuple[Any, ...]]:
+            return db.execute(sql).fetchall()
+
+        # A file larger than a segment has several rows.
+        planned_sources, planned_bytes = rows(
+            "SELECT count(DISTINCT uri), coalesce(sum(bytes) FILTER (segment = 0), 0) FROM plan"
+        )[0]
+        sources = dict(rows("SELECT status, count(*) FROM sources GROUP BY 1 ORDER BY 1"))
+        source_seconds = rows("SELECT coalesce(sum(duration_s), 0) FROM sources")[0][0]
+        clips, clip_seconds = rows("SELECT count(*), coalesce(sum(duration_s), 0) FROM clips")[0]
+        transitions = dict(rows("SELECT kind, count(*) FROM transitions GROUP BY 1 ORDER BY 1"))
+        errors = [
+            ErrorCount(code, status, n, *meaning(code), examples)
+            for code, status, n, examples in rows(
+                "SELECT coalesce(error_code, 'unknown'), status, count(*) AS n, min(rel_path, 3) FROM sources WHERE status <> 'ok' GROUP BY 1, 2 ORDER BY n DESC, 1, 2"
+            )
+        ]
+    found = Status(
+        corpus=corpus.store.uri,
+        engine=corpus.facts.get("engine", "unknown"),
+        fingerprint=corpus.facts["fingerprint"],
+        planned_parts=len(parts),
+        scanned_parts=len(scanned),
+        planned_sources=planned_sources,
+        planned_bytes=int(planned_bytes),
+        sources=sources,
+        errors=errors,
+        source_seconds=source_seconds,
+        clips=clips,
+        clip_seconds=clip_seconds,
+        transitions=transitions,
+        variants=[_variant(corpus, t, n, scanned) for t in VARIANT_TABLES for n in corpus.variants(t)],
+        shards=[_shards(corpus, n, len(parts)) for n in corpus.variants("shards")],
+        last_run=last_run(corpus),
+        environment=corpus.environment_changes(),
+    )
+    found.next.extend(next_steps(found))
+    return found
+
+
+def meaning(code: str) -> tuple[bool, str]:
+    """Whether retrying may help with an error code, and what it means."""
+    try:
+        return ERROR_CODES[ErrorCode(code)]
+    except (ValueError, KeyError):
+        return False, "a code that this version does not know"
+
+
+def _variant(corpus: Corpus, table: str, name: str, scanned: set[int]) -> VariantStatus:
+    variant = variants.need(corpus, table, name)
+    done = corpus.done(table, name)
+    rows = table_dataset(corpus, table, name)
+    passed_name, passes = PASSED[table]
+    return VariantStatus(
+        table, name, len(done), len(scanned - done), rows.count_rows(), rows.count_rows(filter=passes), passed_name,
+        _made_from(variant), stale_reasons(corpus, variant),
+    )  # fmt: skip
+
+
+def _shards(corpus: Corpus, name: str, parts: int) -> ShardsStatus:
+    variant = variants.need(corpus, "shards", name)
+    with connect(corpus, Chosen({**NONE.names, "shards": name})) as db:
+        planned = db.execute("SELECT count(DISTINCT shard) FROM shard_plan").fetchall()[0][0]
+        samples, seconds = db.execute("SELECT count(*), coalesce(sum(num_frames / fps), 0) FROM shards").fetchall()[0]
+        failed = db.execute("SELECT count(*) FROM shard_failures").fetchall()[0][0]
+    sizes = tar_sizes(corpus, name)
+    return ShardsStatus(
+        name, planned, len(sizes), samples, float(seconds), sum(sizes.values()), failed, parts - covered_parts(corpus, variant),
+        _made_from(variant), stale_reasons(corpus, variant),
+    )  # fmt: skip
+
+
+def tar_sizes(corpus: Corpus, name: str) -> dict[str, int]:
+    """Finished tars of a shards variant (those with an index) and their bytes, from one listing."""
+    store = corpus.store
+    listed = store.fs.get_file_info(pafs.FileSelector(store.full(f"shards/{name}"), allow_not_found=True))
+    size_of = {info.base_name: info.size or 0 for info in listed}
+    tars = sorted(n for n in size_of if n.endswith(".tar"))
+    return {n.removesuffix(".tar"): size_of[n] for n in tars if n.replace(".tar", ".parquet") in size_of}
+
+
+def _made_from(variant: Variant) -> dict[str, str]:
+    return {table: given["name"] for table, given in variant.inputs.items() if table in NAMED}
+
+
+def stale_reasons(corpus: Corpus, variant: Variant) -> list[str]:
+    """Why a variant no longer follows from what is there; empty when it does."""
+    reasons = []
+    if variants.identity(variant.table, variant.settings, variant.inputs) != variant.fingerprint:
+        reasons.append("it was made by another version of the engine")
+    for table, given in sorted(variant.inputs.items()):
+        if table not in NAMED:
+            continue
+        current = variants.load(corpus, table, given["name"])
+        if current is None:
+            reasons.append(f"its {table} `{given['name']}` are gone")
+        elif current.fingerprint != given["fingerprint"]:
+            reasons.append(f"its {table} `{given['name']}` have changed since")
+        elif stale_reasons(corpus, current):
+            reasons.append(f"its {table} `{given['name']}` are stale themselves")
+    return reasons
+
+
+def last_run(corpus: Corpus) -> dict[str, Any] | None:
+    """The newest record of a run, with ``started`` (UTC) from its name where it does not say; None before the first."""
+    names = [n for n in corpus.store.names("runs") if n.endswith(".json")]
+    if not names:
+        return None
+    record: dict[str, Any] = json.loads(corpus.store.read_bytes(f"runs/{names[-1]}"))
+    stamp = names[-1].split("-")[0]
+    if len(stamp) == 16:
+        # The file is written at the end, and named by that moment.
+        record.setdefault("ended", f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[9:11]}:{stamp[11:13]} UTC")
+    return record
+
+
+def next_steps(status: Status) -> list[Step]:
+    """What to run next, most pressing first: a pure function of what was found."""
+    where = shlex.quote(status.corpus)
+    steps: list[Step] = []
+    if not status.planned_parts:
+        return [Step(f"stiv plan VIDEOS --out {where}", "no video is planned yet")]
+    missing = status.planned_parts - status.scanned_parts
+    if missing:
+        steps.append(Step(f"stiv scan {where}", f"{missing:,} of {status.planned_parts:,} parts are not scanned"))
+    chain = {table: [v for v in status.variants if v.table == table] for table in VARIANT_TABLES}
+    for table, there in chain.items():
+        if not there and status.scanned_parts:
+            steps.append(Step(f"stiv {COMMAND[table]} {where}", f"there are no {table} yet"))
+            return steps
+        for item in there:
+            name = "" if item.name == "default" else f" --name {item.name}"
+            if item.stale:
+                steps.append(
+                    Step(
+                        f"stiv {COMMAND[table]} {where}{name} --replace",
+                        f"{table} `{item.name}` are stale: {'; '.join(item.stale)}",
+                    )
+                )
+            elif item.parts_missing:
+                steps.append(
+                    Step(
+                        f"stiv {COMMAND[table]} {where}{name}",
+                        f"{table} `{item.name}` lack {item.parts_missing:,} parts",
+                    )
+                )
+    if not status.shards and status.scanned_parts:
+        steps.append(Step(f"stiv export {where}", "nothing is exported yet"))
+    for shards in status.shards:
+        name = "" if shards.name == "default" else f" --name {shards.name}"
+        if shards.stale:
+            steps.append(
+                Step(
+                    f"stiv export {where}{name} --replace",
+                    f"shards `{shards.name}` are stale: {'; '.join(shards.stale)}; finished clips are copied, not cut again",
+                )
+            )
+        elif shards.parts_behind:
+            steps.append(
+                Step(
+                    f"stiv export {where}{name}",
+                    f"the plan of shards `{shards.name}` does not cover {shards.parts_behind:,} parts",
+                )
+            )
+        elif shards.finished < shards.planned:
+            steps.append(
+                Step(
+                    f"stiv export {where}{name}",
+                    f"{shards.planned - shards.finished:,} of {shards.planned:,} tars of `{shards.name}` are not finished",
+                )
+            )
+    return steps

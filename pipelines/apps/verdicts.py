@@ -1,0 +1,70 @@
+"""The rules that decided, as they stand in the variants looked at, and the outcome of a clip as SQL over `clips_all`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from curation import variants
+from curation.corpus import Corpus
+from curation.percentiles import find_percentiles, resolve_percentiles
+from curation.rules import columns_used, literal_thresholds
+from pipelines.apps.views import Chosen
+from pipelines.stages.choose import percentile_values
+from schemas.recipe import Rule
+
+DECIDED_BY = {"select": "selections", "judge": "decisions"}
+"""Stage with rules → the table whose variant holds them."""
+
+OUTCOME = "CASE WHEN kept THEN 'kept' WHEN kept IS NOT NULL OR NOT selection_selected THEN 'dropped' ELSE 'open' END"
+"""SQL: `kept`, `dropped` or `open` (not decided yet). The decision is the last word; before it, only the selection can drop."""
+
+REASON = "CASE WHEN kept IS NULL THEN selection_reason ELSE reason END"
+"""SQL: the first rule that drops the clip, or NULL."""
+
+REASONS = "CASE WHEN kept IS NULL THEN selection_reasons ELSE reasons END"
+"""SQL: all rules that drop it, in order, or NULL."""
+
+
+@dataclass(frozen=True)
+class RuleInForce:
+    """One rule as a variant applied it."""
+
+    stage: str
+    """`select` or `judge`."""
+    name: str
+    drop: str
+    """As written in the recipe."""
+    sql: str
+    """The same with percentiles as numbers; one that was not worked out yet is NULL."""
+    columns: tuple[str, ...]
+    """Columns of `clips_all` that it looks at, in lower case."""
+    thresholds: tuple[tuple[str, str, float], ...]
+    """Its comparisons of one column with one number: (column in lower case, operator, number)."""
+
+
+def rules_in_force(corpus: Corpus, chosen: Chosen) -> list[RuleInForce]:
+    """The rules of the chosen selection, then those of the chosen decisions, in the order in which they ran."""
+    found: list[RuleInForce] = []
+    for stage, table in DECIDED_BY.items():
+        name = chosen[table]
+        if name is None:
+            continue
+        variant = variants.need(corpus, table, name)
+        known = percentile_values(variant)
+        for data in variant.settings["rules"]:
+            rule = Rule.model_validate(data)
+            where = f"rule `{rule.name}`"
+            sql = resolve_percentiles(
+                rule.drop, {w: known.get(w) for w in find_percentiles(rule.drop, where=where)}, where=where
+            )
+            found.append(
+                RuleInForce(
+                    stage,
+                    rule.name,
+                    rule.drop,
+                    sql,
+                    tuple(sorted(c.lower() for c in columns_used(sql, where=where))),
+                    tuple((c.lower(), op, number) for c, op, number in literal_thresholds(sql, where=where)),
+                )
+            )
+    return found
