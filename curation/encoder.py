@@ -277,7 +277,8 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
         due = f"isnan(prev_forced_t)+gte(t-prev_forced_t,{max(0.0, interval - 0.999 * frame_s):.6f})"
         return {
             "c:v": "libx264", "threads:v": 1, "preset": settings.preset, "crf": settings.crf, "pix_fmt": "yuv420p",
-            "forced-idr": 1, "force_key_frames": f"expr:{due}", "g": max(1, int(interval * timing.fps + 0.001)),
+            # A clip lies within one shot, so keyframes come only where they are asked for.
+            "sc_threshold": 0, "forced-idr": 1, "force_key_frames": f"expr:{due}", "g": max(1, int(interval * timing.fps + 0.001)),
             "x264-params": f"fps={rate.numerator}/{rate.denominator}",
             "fps_mode": "passthrough", "enc_time_base": f"1/{timing.timescale}",
             # A frame is shown until the next time stamp; only the last packet's duration is written, and makes up the whole.

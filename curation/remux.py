@@ -151,8 +151,8 @@ def copy_span(span: SourceSpan, time_base: Fraction, settings: Export, out: Path
         plan = plan_copy(
             [(p.pts, p.is_keyframe) for p in packets if p.pts is not None],
             span,
-            tolerance=int(Fraction(settings.copy_start_tolerance_s) / time_base),
-            interval=int(Fraction(settings.copy_keyframe_interval_s) / time_base),
+            tolerance=round(Fraction(settings.copy_start_tolerance_s) / time_base),
+            interval=round(Fraction(settings.copy_keyframe_interval_s) / time_base),
             least=int(min(_LEAST_S / time_base, _LEAST_SHARE * length)),
         )
         if plan is None:

@@ -109,7 +109,7 @@ def _add(tar: tarfile.TarFile, name: str, handle: IO[bytes], size: int) -> str:
     info = tarfile.TarInfo(name)
     info.size, info.mode, info.mtime, info.uid, info.gid, info.uname, info.gname = size, 0o644, 0, 0, 0, "", ""
     reader = _Hashing(handle)
-    tar.addfile(info, reader)  # type: ignore[arg-type]
+    tar.addfile(info, reader)
     return reader.digest.hexdigest()
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines.chain import STAGES, Stage
-from pipelines.children import available_cpus
 from pipelines.context import Context, Emit, Event, Worker
 from schemas.errors import StivError, UsageError
 
@@ -26,8 +27,9 @@ NATIVE_SHARE = 0.7
 
 LIGHT_CPUS = 0.1
 POLL_S = 0.5
-RETRIES = 3
-"""How often a part whose actor died is tried again; the scan itself gives a source up after as many deaths."""
+RETRIES = 12
+"""How often a part whose actor died is tried again. The scan gives a source up that was at work in three such deaths, so that
+even several of them in one part are passed."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def ray_session(address: str | None, jobs: int) -> Iterator[Any]:
     """A connection to a Ray cluster: the one at ``address``, or a local one that ends with the block."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -144,18 +147,25 @@ def run_ray(context: Context, stages: Sequence[Stage], units: Sequence[int], emi
     sink = ray.remote(num_cpus=0, max_restarts=-1)(EventSink).remote()
     # One unit per block: tiny rows would otherwise wait for their block to end before the next stage sees them.
     data = ray.data.from_items([{"unit": unit} for unit in units], override_num_blocks=len(units))
-    for stage in stages:
-        pool = pools[stage.name]
-        data = data.map_batches(
-            StageActor,
-            fn_constructor_kwargs={"context": replace(context, jobs=pool.children), "stage": stage.name, "sink": sink},
-            batch_size=1,
-            compute=ActorPoolStrategy(min_size=1, max_size=pool.actors, max_tasks_in_flight_per_actor=2),
-            num_cpus=pool.cpus,
-            memory=pool.memory,
-            max_restarts=RETRIES,
-            max_task_retries=RETRIES,
-        )
+    with warnings.catch_warnings():
+        # Ray 2.60 says that it will drop the last two, but has no other way yet to bound retries (its default is: for ever).
+        warnings.filterwarnings("ignore", message=".*ray_remote_args.*deprecated")
+        for stage in stages:
+            pool = pools[stage.name]
+            data = data.map_batches(
+                StageActor,
+                fn_constructor_kwargs={
+                    "context": replace(context, jobs=pool.children),
+                    "stage": stage.name,
+                    "sink": sink,
+                },
+                batch_size=1,
+                compute=ActorPoolStrategy(min_size=1, max_size=pool.actors, max_tasks_in_flight_per_actor=2),
+                num_cpus=pool.cpus,
+                memory=pool.memory,
+                max_restarts=RETRIES,
+                max_task_retries=RETRIES,
+            )
     try:
         _consume(data, emit, sink, ray)
     except StivError:
@@ -166,8 +176,6 @@ def run_ray(context: Context, stages: Sequence[Stage], units: Sequence[int], emi
 
 def _consume(data: Any, emit: Emit, sink: Any, ray: Any) -> None:
     """Pull the results through while events are shown. The pull runs aside, so that Ctrl-C and the error limit act at once."""
-    import threading
-
     failure: list[BaseException] = []
 
     def pull() -> None:
@@ -202,6 +210,3 @@ def _reason(error: BaseException) -> BaseException:
         f"A worker failed: {error}",
         fix="Run the same command again: finished parts are kept. With --executor inline the error shows where it happens.",
     )
-
-
-__all__ = ["Pool", "available_cpus", "ray_session", "run_ray", "size_pools"]

@@ -42,7 +42,8 @@ _MAX_STEP_BACK = 0.12  # how far the weight may fall between two frames (noise, 
 _MAX_STEP = 0.6  # how far it may rise: more is a hard cut
 _FADE_RISE = 1.015  # per frame: the last steps of a fade of two seconds are smaller, by then its weight is over 0.95
 _LONGER = 1.5  # over 1 prefers the longer of two windows that fit about equally, as motion spoils the longer one's fit
-_DOUBT = 0.75  # share of the error by which a span is widened: where motion disturbs the fit, its ends are less certain
+_SLOPE = 0.3  # share of the mean change of weight per frame at which a ramp still goes on
+_DOUBT = 0.35  # share of the error by which a span is widened: where motion disturbs the fit, its ends are less certain
 _LEAN = 0.04  # a frame with a smaller weight of the other picture counts as whole
 
 
@@ -174,26 +175,28 @@ def _mixes_pictures(window: Sequence[Sketch], first: int, last: int, weights: np
 def _mixed_span(gram: np.ndarray, first: int, last: int, residual: float) -> tuple[int, int]:
     """Half-open span of the mixed frames of a dissolve, with a frame or two to spare.
 
-    Ramps with a gentle or abrupt beginning are longer than the even one that was fitted, so frames beyond it that lean ever
-    less towards the other end are taken in, up to a third of the length. Where instead motion stretched the fit, the frames
-    inside it that show only one end are given back.
+    Motion may have made the fit too short: motion hardly changes the weights, so the span grows outwards as long as they go on
+    changing about as fast. Or it made it too long: then frames that show only one end are given back.
     """
-    reach = max(1, (last - first) // 3)
-    low, high = max(0, first - reach), min(len(gram) - 1, last + reach)
-    lean = _weights(gram, low, high, low, high + 1)
     start, end = first, last
-    while start > low and lean[start - low] > max(_LEAN, lean[start - 1 - low]):
-        start -= 1
-    while end < high and lean[end - low] < min(1 - _LEAN, lean[end + 1 - low]):
-        end += 1
-    inside = _weights(gram, first, last, first, last + 1)
-    half = (first + last) // 2
-    if start == first:
-        whole = np.flatnonzero(inside[: half - first] <= _LEAN)
-        start = max(first, first + int(whole[-1]) - 1)
-    if end == last:
-        whole = np.flatnonzero(inside[half + 1 - first :] >= 1 - _LEAN)
-        end = min(last, half + 1 + int(whole[0]) + 1)
+    grows = True
+    while grows:
+        reach = max(2, (end - start) // 3)
+        low, high = max(0, start - reach), min(len(gram) - 1, end + reach)
+        lean = _weights(gram, low, high, low, high + 1)
+        slope = _SLOPE * (lean[end - low] - lean[start - low]) / (end - start)
+        s, e = start, end
+        while s > low and lean[s - low] > max(_LEAN, lean[s - 1 - low] + slope):
+            s -= 1
+        while e < high and lean[e - low] < min(1 - _LEAN, lean[e + 1 - low] - slope):
+            e += 1
+        grows = s == low < start or e == high > end  # it may go on beyond the frames looked at
+        start, end = s, e
+    inside = _weights(gram, start, end, start, end + 1)
+    half = (end - start + 1) // 2
+    skipped = max(0, int(np.flatnonzero(inside[:half] <= _LEAN)[-1]) - 1) if start == first else 0
+    end = min(end, start + half + int(np.flatnonzero(inside[half:] >= 1 - _LEAN)[0]) + 1) if end == last else end
+    start += skipped
     pad = math.ceil(residual * (end - start) * _DOUBT)
     return max(0, start - pad), min(len(gram), end + 1 + pad)
 

@@ -133,7 +133,7 @@ def _dis(before: np.ndarray, after: np.ndarray, start: np.ndarray | None = None,
     height, width = before.shape
     coarsest = min(int(np.log2(max(height, width) / (4 * patch)) + 0.5), int(np.log2(min(height, width) / patch)))
     engine.setFinestScale(max(0, min(engine.getFinestScale(), coarsest)))  # Small pictures have fewer scales.
-    return np.asarray(engine.calc(before, after, start))
+    return np.asarray(engine.calc(before, after, start))  # type: ignore[arg-type]  # the stub does not know None
 
 
 def rough_flow(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, float]:
@@ -202,7 +202,7 @@ def _moved(after: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """``after`` taken back along ``flow``: equal to the picture before where the flow is right."""
     where = _grid(after.shape[0], after.shape[1]) + flow
     # x and y are both in the first map, so there is no second one; the type stub does not know of that.
-    return cv2.remap(after, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload,no-any-return]
+    return cv2.remap(after, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 
 
 @lru_cache(maxsize=4)

@@ -40,6 +40,8 @@ class Ruling:
     drop: str
     sql: str
     """With percentiles as numbers."""
+    percentiles: dict[str, float | None]
+    """Each percentile that it asks for, as written, and the number it stands for."""
     values: dict[str, Any]
     """The columns it looks at, with the clip's values."""
     outcome: str
@@ -112,7 +114,9 @@ def clip_story(corpus: Corpus, db: duckdb.DuckDBPyConnection, clip_id: str, uri:
         stills_file=corpus.path("stills", part),
         stills=[
             {"frame": f, "offset": o, "bytes": s}
-            for f, o, s in zip(row["stills_frame"] or [], row["stills_offset"] or [], row["stills_size"] or [], strict=True)
+            for f, o, s in zip(
+                row["stills_frame"] or [], row["stills_offset"] or [], row["stills_size"] or [], strict=True
+            )
         ],
         rules=[_ruling(rule, wide, row) for rule in rules_in_force(corpus, chosen)],
         caption={k: row[k] for k in row if k.startswith("caption")} if row["caption_words"] is not None else None,
@@ -128,7 +132,12 @@ def _origin(db: duckdb.DuckDBPyConnection, row: Row) -> Origin:
     changes = transitions_of(db, row["source_id"])
     before = next((t for t in reversed(changes) if t["end_frame"] <= row["start_frame"]), None)
     after = next((t for t in changes if t["start_frame"] >= row["end_frame"]), None)
-    pieces = rows(db, "SELECT piece, start_frame, end_frame FROM clips WHERE source_id = ? AND shot = ? ORDER BY start_frame", row["source_id"], row["shot"])
+    pieces = rows(
+        db,
+        "SELECT piece, start_frame, end_frame FROM clips WHERE source_id = ? AND shot = ? ORDER BY start_frame",
+        row["source_id"],
+        row["shot"],
+    )
     shot_start = before["end_frame"] if before else 0
     shot_end = after["start_frame"] if after else row["source_num_frames"]
     begin = max([shot_start, *(p["end_frame"] for p in pieces if p["end_frame"] <= row["start_frame"])])
@@ -140,15 +149,22 @@ def _origin(db: duckdb.DuckDBPyConnection, row: Row) -> Origin:
 
 
 def _signals(db: duckdb.DuckDBPyConnection, row: Row) -> list[Measured]:
-    ranked = [c.name for c in SIGNAL_COLUMNS if (pa.types.is_floating(c.type) or pa.types.is_int32(c.type)) and row[c.name] is not None]
-    # One pass over the corpus for all signals.
-    asked = [f"100.0 * (count(*) FILTER ({n} < v.{n}) + 0.5 * count(*) FILTER ({n} = v.{n})) / nullif(count({n}), 0)" for n in ranked]
-    place: dict[str, Any] = {}
+    def is_measure(kind: pa.DataType) -> bool:
+        return pa.types.is_floating(kind) or pa.types.is_int32(kind)  # hashes are unsigned 64-bit
+
+    ranked = [c.name for c in SIGNAL_COLUMNS if is_measure(c.type) and row[c.name] is not None]
+    below: dict[str, float] = {}
     if ranked:
-        qualified = [a.replace(f"({n} ", f"(c.{n} ").replace(f"count({n})", f"count(c.{n})") for a, n in zip(asked, ranked, strict=True)]
-        sql = f"SELECT {', '.join(qualified)} FROM clips c, (SELECT * FROM clips WHERE clip_id = ? LIMIT 1) v"
-        place = dict(zip(ranked, db.execute(sql, [row["clip_id"]]).fetchall()[0], strict=True))
-    return [Measured(c.name, row[c.name], c.unit, c.meaning, place.get(c.name)) for c in SIGNAL_COLUMNS]
+        # One pass over the corpus for all signals; a tie counts half.
+        places = ", ".join(
+            f"100.0 * (count(*) FILTER (c.{n} < v.{n}) + 0.5 * count(*) FILTER (c.{n} = v.{n})) / count(c.{n})"
+            for n in ranked
+        )
+        found = db.execute(
+            f"SELECT {places} FROM clips c, (SELECT * FROM clips WHERE clip_id = ? LIMIT 1) v", [row["clip_id"]]
+        )
+        below = dict(zip(ranked, found.fetchall()[0], strict=True))
+    return [Measured(c.name, row[c.name], c.unit, c.meaning, below.get(c.name)) for c in SIGNAL_COLUMNS]
 
 
 def _ruling(rule: RuleInForce, wide: pa.Table, row: Row) -> Ruling:
@@ -157,7 +173,9 @@ def _ruling(rule: RuleInForce, wide: pa.Table, row: Row) -> Ruling:
     else:
         found = apply_rules(wide, [Rule(name=rule.name, drop=rule.sql)])
         outcome = "drop" if found.dropped[0] else "unknown" if found.unknown[rule.name] else "pass"
-    return Ruling(rule.stage, rule.name, rule.drop, rule.sql, {c: row.get(c) for c in rule.columns}, outcome)
+    return Ruling(
+        rule.stage, rule.name, rule.drop, rule.sql, rule.percentiles, {c: row.get(c) for c in rule.columns}, outcome
+    )
 
 
 def _why_no_shard(db: duckdb.DuckDBPyConnection, clip_id: str, outcome: str, chosen: Chosen) -> str:

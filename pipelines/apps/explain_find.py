@@ -36,11 +36,18 @@ def find_target(db: duckdb.DuckDBPyConnection, what: str) -> Target:
     match = _ID.fullmatch(what)
     if match:
         table, column = ("clips", "clip_id") if match[1] == "c" else ("sources", "source_id")
-        ids = [r[0] for r in ask(f"SELECT DISTINCT {column} FROM {table} WHERE starts_with({column}, ?) ORDER BY 1 LIMIT 6", what)]
+        ids = [
+            r[0]
+            for r in ask(
+                f"SELECT DISTINCT {column} FROM {table} WHERE starts_with({column}, ?) ORDER BY 1 LIMIT 6", what
+            )
+        ]
         if len(ids) > 1:
             raise _ambiguous(what, ids)
         if ids and match[1] == "c":
-            uri = ask("SELECT uri FROM sources WHERE source_id = (SELECT source_id FROM clips WHERE clip_id = ?)", ids[0])
+            uri = ask(
+                "SELECT uri FROM sources WHERE source_id = (SELECT source_id FROM clips WHERE clip_id = ?)", ids[0]
+            )
             return Target(ids[0], uri[0][0])
         if ids:
             return Target(None, ask("SELECT uri FROM sources WHERE source_id = ?", ids[0])[0][0])
@@ -57,9 +64,23 @@ class _Ask:
 
 def _find_source(ask: _Ask, what: str) -> str:
     path = what.removeprefix("file://").replace("\\", "/").removeprefix("./")
-    exact = ask("SELECT DISTINCT uri FROM plan WHERE uri IN (?, ?, ?) OR rel_path = ? ORDER BY 1 LIMIT 6", what, path, f"file://{path}", path)
+    exact = ask(
+        "SELECT DISTINCT uri FROM plan WHERE uri IN (?, ?, ?) OR rel_path = ? ORDER BY 1 LIMIT 6",
+        what,
+        path,
+        f"file://{path}",
+        path,
+    )
     # The end of a path, from any folder on: `a.mp4`, `day1/a.mp4`.
-    found = exact or (ask("SELECT DISTINCT uri FROM plan WHERE ends_with(uri, ?) OR ends_with(rel_path, ?) ORDER BY 1 LIMIT 6", f"/{path}", f"/{path}") if path else [])
+    found = exact or (
+        ask(
+            "SELECT DISTINCT uri FROM plan WHERE ends_with(uri, ?) OR ends_with(rel_path, ?) ORDER BY 1 LIMIT 6",
+            f"/{path}",
+            f"/{path}",
+        )
+        if path
+        else []
+    )
     if len(found) > 1:
         raise _ambiguous(what, [r[0] for r in found])
     if found:
@@ -69,7 +90,9 @@ def _find_source(ask: _Ask, what: str) -> str:
         raise UsageError(f"`{what}` is too short for an id.", fix=f"Give at least {LEAST} characters of it.")
     raise UsageError(
         f"There is no clip and no source `{what}` in this corpus.",
-        fix=f"Did you mean {' or '.join(f'`{n}`' for n in near)}?" if near else "Give a clip id, a source id, or a source's path, relative path or file name.",
+        fix=f"Did you mean {' or '.join(f'`{n}`' for n in near)}?"
+        if near
+        else "Give a clip id, a source id, or a source's path, relative path or file name.",
     )
 
 

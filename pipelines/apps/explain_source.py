@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -94,7 +94,14 @@ def source_story(corpus: Corpus, db: duckdb.DuckDBPyConnection, uri: str, use: d
         f"{OUTCOME} AS outcome, {REASON} AS reason, caption, shard FROM clips_all WHERE source_id = ? ORDER BY start_frame",
         facts["source_id"],
     )
-    return SourceStory(corpus.store.uri, use, reading, transitions, clips, stretches(facts, transitions, clips, corpus.recipe.scan.shots))
+    return SourceStory(
+        corpus.store.uri,
+        use,
+        reading,
+        transitions,
+        clips,
+        stretches(facts, transitions, clips, corpus.recipe.scan.shots),
+    )
 
 
 def transitions_of(db: duckdb.DuckDBPyConnection, source_id: str) -> list[Row]:
@@ -110,7 +117,9 @@ def stretches(facts: Row, transitions: Sequence[Row], clips: Sequence[Row], shot
     frames, fps = facts["num_frames"], facts["fps"]
     if not frames or not fps:
         return []
-    times = {r[f"{end}_frame"]: r[f"{end}_s"] for end in ("start", "end") for r in (*transitions, *clips)}
+    times: dict[int, float] = {
+        r[f"{end}_frame"]: r[f"{end}_s"] for end in ("start", "end") for r in (*transitions, *clips)
+    }
     anchor = min(times, default=0)
     first_s = times[anchor] - anchor / fps if times else 0.0
     times.setdefault(0, max(0.0, first_s))
@@ -136,7 +145,11 @@ def stretches(facts: Row, transitions: Sequence[Row], clips: Sequence[Row], shot
         elif end > start:
             add(start, end, _no_clip(start, end, before is not None, after is not None, times, shots))
         if after is not None:
-            add(after["start_frame"], after["end_frame"], f"{after['kind']}: shows two shots, or black, at once" if after["kind"] != "cut" else "cut")
+            add(
+                after["start_frame"],
+                after["end_frame"],
+                f"{after['kind']}: shows two shots, or black, at once" if after["kind"] != "cut" else "cut",
+            )
     return found
 
 
@@ -147,7 +160,9 @@ def _beside(leading: bool, before: Row | None, after: Row | None) -> str:
     return f"trimmed {'after' if leading else 'before'} the {edge['kind']}"
 
 
-def _no_clip(start: int, end: int, trimmed_before: bool, trimmed_after: bool, times: Row, shots: Shots) -> str:
+def _no_clip(
+    start: int, end: int, trimmed_before: bool, trimmed_after: bool, times: Mapping[int, float], shots: Shots
+) -> str:
     length = times[end] - times[start]
     trimmed = (trimmed_before + trimmed_after) * shots.trim_frames
     left = max(0.0, length * (1 - trimmed / (end - start)))
@@ -156,5 +171,9 @@ def _no_clip(start: int, end: int, trimmed_before: bool, trimmed_after: bool, ti
     return "no clip was made of this shot"
 
 
-SOURCE_FACTS = tuple(c for c in SOURCES.columns if c.name not in ("source_id", "uri", "rel_path", "license", "tags", "extra", "error", "error_code", "status"))
+SOURCE_FACTS = tuple(
+    c
+    for c in SOURCES.columns
+    if c.name not in ("source_id", "uri", "rel_path", "license", "tags", "extra", "error", "error_code", "status")
+)
 """Columns of `sources` that describe the file itself."""

@@ -36,6 +36,8 @@ class RuleInForce:
     """As written in the recipe."""
     sql: str
     """The same with percentiles as numbers; one that was not worked out yet is NULL."""
+    percentiles: dict[str, float | None]
+    """`percentile(column, q)` → the number that it stands for."""
     columns: tuple[str, ...]
     """Columns of `clips_all` that it looks at, in lower case."""
     thresholds: tuple[tuple[str, str, float], ...]
@@ -54,15 +56,15 @@ def rules_in_force(corpus: Corpus, chosen: Chosen) -> list[RuleInForce]:
         for data in variant.settings["rules"]:
             rule = Rule.model_validate(data)
             where = f"rule `{rule.name}`"
-            sql = resolve_percentiles(
-                rule.drop, {w: known.get(w) for w in find_percentiles(rule.drop, where=where)}, where=where
-            )
+            numbers = {w: known.get(w) for w in find_percentiles(rule.drop, where=where)}
+            sql = resolve_percentiles(rule.drop, numbers, where=where)
             found.append(
                 RuleInForce(
                     stage,
                     rule.name,
                     rule.drop,
                     sql,
+                    {f"percentile({column}, {q:g})": value for (column, q), value in numbers.items()},
                     tuple(sorted(c.lower() for c in columns_used(sql, where=where))),
                     tuple((c.lower(), op, number) for c, op, number in literal_thresholds(sql, where=where)),
                 )

@@ -51,7 +51,7 @@ def _scan_sources(worker: Worker, part: int, rows: list[dict[str, Any]], base: P
     for row in rows:
         answer = child.read_result(base / row["segment_id"])
         if answer is not None:
-            worker.emit(_event(part, answer["source"], len(answer["clips"]), resumed=True))
+            worker.emit(_event(part, row, answer["source"], len(answer["clips"]), resumed=True))
         elif child.attempts(base / row["segment_id"], context.run_id) >= POISON_AFTER:
             _give_up(
                 worker, part, row, base, ErrorCode.POISON, f"its worker died {POISON_AFTER} times while scanning it"
@@ -121,7 +121,9 @@ def _scan_sources(worker: Worker, part: int, rows: list[dict[str, Any]], base: P
             )
             _give_up(worker, part, row, base, ErrorCode.CRASHED, f"internal error: {type(error).__name__}: {error}")
         else:
-            worker.emit({"kind": "source", "stage": NAME, "part": part, "uri": row["uri"], **outcome})
+            worker.emit(
+                {"kind": "source", "stage": NAME, "part": part, "uri": row["uri"], "bytes": row["bytes"], **outcome}
+            )
 
 
 def _give_up(worker: Worker, part: int, row: dict[str, Any], base: Path, code: ErrorCode, text: str) -> None:
@@ -134,14 +136,18 @@ def _give_up(worker: Worker, part: int, row: dict[str, Any], base: Path, code: E
         "bytes": size,
     }
     child.write_result(folder, source, [], [])
-    worker.emit({**_event(part, source, 0), "uri": row["uri"]})
+    worker.emit(_event(part, row, source, 0))
 
 
-def _event(part: int, source: dict[str, Any], clips: int, *, resumed: bool = False) -> dict[str, Any]:
+def _event(
+    part: int, row: dict[str, Any], source: dict[str, Any], clips: int, *, resumed: bool = False
+) -> dict[str, Any]:
     return {
         "kind": "source",
         "stage": NAME,
         "part": part,
+        "uri": row["uri"],
+        "bytes": row["bytes"],
         "status": source["status"],
         "error_code": source["error_code"],
         "clips": clips,

@@ -282,7 +282,7 @@ class _Builder:
             self.corpus.write("captions", part, [self._caption(i, r["clip_id"]) for i, r in enumerate(rows)], "default")
 
     def _caption(self, i: int, clip: str) -> dict[str, Any]:
-        text = self.scene.caption if i % 2 else "Slow pan over a bright scene with soft light."
+        text: str | None = self.scene.caption if i % 2 else "Slow pan over a bright scene with soft light."
         text = {3: None, 6: "Red car."}.get(i % 7, text)
         return {
             "clip_id": clip, "caption": text, "caption_short": None, "caption_structured": None,
@@ -330,7 +330,7 @@ class _Builder:
         self.corpus.store.commit_table("shards/default/plan.parquet", pa.Table.from_pylist(plan, schema=schema))
         # The first two tars are finished; in the second one clip failed. The third is still to come.
         for shard in ("000000", "000001"):
-            members = [r["clip_id"] for r in plan if r["shard"] == shard]
+            members = [str(r["clip_id"]) for r in plan if r["shard"] == shard]
             if not members:
                 continue
             lost = members[-1:] if shard == "000001" else []

@@ -1,0 +1,31 @@
+"""`stiv explain`: the whole story of one clip or source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from curation.corpus import Corpus
+from pipelines.apps.explain_clip import ClipStory, clip_story
+from pipelines.apps.explain_find import find_target
+from pipelines.apps.explain_source import SourceStory, source_story
+from pipelines.apps.explain_text import print_explanation
+from pipelines.apps.views import choose, connect
+
+__all__ = ["ClipStory", "Explanation", "SourceStory", "explain", "print_explanation"]
+
+Explanation = ClipStory | SourceStory
+"""Either has ``as_json()``."""
+
+
+def explain(corpus: Corpus, what: str, use: Mapping[str, str] | None = None) -> Explanation:
+    """Tell the story of a clip (by id, or its first six or more characters) or a source (by id, address, path or file name).
+
+    Raises:
+        UsageError: nothing or more than one thing is named so, or a variant is missing or must be named.
+    """
+    chosen = choose(corpus, use)
+    with connect(corpus, chosen) as db:
+        target = find_target(db, what)
+        if target.clip_id is not None:
+            return clip_story(corpus, db, target.clip_id, target.uri, chosen)
+        return source_story(corpus, db, target.uri, chosen.names)

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from curation.corpus import Corpus
+from pipelines.apps.explain import ClipStory, Explanation, SourceStory, explain, print_explanation
+from pipelines.apps.explain_source import stretches
+from pipelines.apps.query import run_query
+from schemas.errors import UsageError
+from schemas.recipe import Shots
+
+Build = Callable[..., Corpus]
+
+
+def _clip(corpus: Corpus, where: str) -> str:
+    found = run_query(corpus, f"SELECT clip_id FROM clips_all WHERE {where} ORDER BY clip_id LIMIT 1")
+    return str(found.column(0)[0].as_py())
+
+
+def _story(corpus: Corpus, where: str) -> ClipStory:
+    story = explain(corpus, _clip(corpus, where))
+    assert isinstance(story, ClipStory)
+    return story
+
+
+def _printed(story: Explanation) -> str:
+    console = Console(file=io.StringIO(), width=200, highlight=False, soft_wrap=True)
+    print_explanation(story, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_kept_clip_tells_its_whole_story(corpus: Corpus) -> None:
+    story = _story(corpus, "shard IS NOT NULL AND shot = 0")
+    assert (story.outcome, story.reason, story.reasons) == ("kept", None, [])
+    assert story.origin.before is None
+    assert story.origin.after is not None
+    assert (story.origin.after["kind"], story.origin.trimmed_before, story.origin.trimmed_after) == ("cut", 0, 2)
+    assert story.shard is not None
+    assert story.why_no_shard is None
+    assert story.caption is not None
+    assert story.caption["captioner"] in ("sidecar", "describe")
+    assert len(story.stills) == 4
+    assert {r.outcome for r in story.rules} <= {"pass", "unknown"}
+    text = _printed(story)
+    for words in (
+        "Listed",
+        "Read",
+        "Cut out",
+        "begins   at the start of the source",
+        "Rules",
+        f"shards/default/{story.shard['shard']}.tar",
+        story.caption["caption"],
+    ):
+        assert words in text
+
+
+def test_what_is_told_in_json_is_json(corpus: Corpus) -> None:
+    data = json.loads(json.dumps(_story(corpus, "kept").as_json()))
+    assert data["kind"] == "clip"
+    assert next(s for s in data["signals"] if s["name"] == "motion")["unit"] == "% of diagonal / s"
+    assert json.loads(json.dumps(explain(corpus, "day1/empty.mp4").as_json()))["kind"] == "source"
+
+
+def test_rules_show_values_and_verdicts_as_recorded(corpus: Corpus) -> None:
+    story = _story(corpus, "list_contains(reasons, 'black')")
+    verdicts = {r.name: r for r in story.rules}
+    assert [r.name for r in story.rules if r.outcome == "drop"] == story.reasons
+    assert verdicts["black"].values == {"black_share": 0.8, "brightness": 0.01}
+    assert verdicts["no_caption"].outcome == "skipped"
+    percentile = verdicts["still"].percentiles["percentile(motion, 10)"]
+    assert percentile is not None
+    assert f"{percentile:.4g}" in _printed(story)
+
+
+def test_an_unmeasured_signal_is_unknown_not_a_drop(corpus: Corpus) -> None:
+    story = _story(corpus, "aesthetic_photo IS NULL")
+    assert next(r for r in story.rules if r.name == "unaesthetic").outcome == "unknown"
+    assert next(s for s in story.signals if s.name == "aesthetic_photo").percentile is None
+    assert "aesthetic_photo = NULL" in _printed(story)
+
+
+def test_percentiles_are_of_the_corpus(corpus: Corpus) -> None:
+    for order, low, high in (("min", 0, 3), ("max", 97, 100)):
+        story = _story(corpus, f"motion = (SELECT {order}(motion) FROM clips)")
+        place = next(s for s in story.signals if s.name == "motion").percentile
+        assert place is not None
+        assert low <= place <= high
+
+
+def test_pieces_of_a_split_shot(corpus: Corpus) -> None:
+    first, second = _story(corpus, "shot = 3 AND piece = 0"), _story(corpus, "shot = 3 AND piece = 1")
+    assert first.origin.pieces == second.origin.pieces == 2
+    assert (first.origin.trimmed_before, first.origin.trimmed_after, second.origin.trimmed_before) == (2, 0, 0)
+    assert "where its shot was split" in _printed(first)
+    assert "at the dissolve at 0:20.00 to 0:20.80" in _printed(first)
+    assert "at the end of the source" in _printed(second)
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("kept = false", "dropped"),
+        ("clip_id IN (SELECT clip_id FROM shard_failures)", "the source has changed"),
+        ("clip_id IN (SELECT clip_id FROM shard_plan WHERE shard = '000002')", "not finished"),
+    ],
+)
+def test_why_a_clip_is_in_no_shard(corpus: Corpus, where: str, why: str) -> None:
+    story = _story(corpus, where)
+    assert story.shard is None
+    assert why in (story.why_no_shard or "")
+
+
+@pytest.mark.parametrize(
+    ("upto", "why"), [("scanned", "not decided"), ("captioned", "not decided"), ("judged", "nothing is exported")]
+)
+def test_a_story_that_is_not_finished(build: Build, upto: str, why: str) -> None:
+    corpus = build(upto=upto)
+    story = _story(corpus, "kept" if upto == "judged" else "coalesce(selection_selected, true)")
+    assert why in (story.why_no_shard or "")
+    assert len(story.rules) == {"scanned": 0, "captioned": 6, "judged": 8}[upto]
+    assert _printed(story)
+
+
+def test_a_selection_alone_can_drop(build: Build) -> None:
+    story = _story(build(upto="selected"), "NOT selection_selected")
+    assert story.outcome == "dropped"
+    assert story.reason == story.reasons[0]
+
+
+def test_a_source_accounts_for_every_second(corpus: Corpus) -> None:
+    story = explain(corpus, "day0/walk 1.mp4")
+    assert isinstance(story, SourceStory)
+    spans = sorted(
+        [(c["start_frame"], c["end_frame"]) for c in story.clips]
+        + [(s.start_frame, s.end_frame) for s in story.stretches]
+    )
+    assert spans[0][0] == 0
+    assert spans[-1][1] == 1000
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(spans))
+    whys = [s.why for s in story.stretches]
+    assert any("shot too short: 1.04 s after trimming, scan.shots.min_s is 2 s" in w for w in whys)
+    assert "trimmed before the cut" in whys
+    assert any(w.startswith("dissolve") for w in whys)
+    text = _printed(story)
+    assert all(c["clip_id"] in text for c in story.clips)
+    assert "4 clips (38 s of 40 s)" in text
+
+
+def test_a_broken_source_says_what_is_wrong_and_whether_to_retry(corpus: Corpus) -> None:
+    text = _printed(explain(corpus, "day2/gone.mp4"))
+    assert "not_found: the file was listed but is not there any more; trying again may help" in text
+    assert "avformat said <b>no</b>" in text
+    assert "trying again will not help" in _printed(explain(corpus, "empty.mp4"))
+
+
+def test_a_source_that_is_only_planned(build: Build) -> None:
+    story = explain(build(upto="planned"), "day0/walk 0.mp4")
+    assert isinstance(story, SourceStory)
+    assert story.reading.facts is None
+    text = _printed(story)
+    assert "not scanned yet" in text
+    assert "CC0" in text
+    assert "A & B" in text
+
+
+def test_a_retried_source_shows_its_newest_row_and_the_earlier_one(build: Build) -> None:
+    corpus = build(upto="scanned")
+    old = corpus.read("sources", 2).to_pylist()[3]
+    corpus.write("plan", 3, [corpus.read("plan", 2).to_pylist()[3]])
+    corpus.store.commit_bytes("plan/parts.json", b'{"parts": 4}')
+    for table in ("transitions", "clips"):
+        corpus.write(table, 3, [])
+    corpus.write("sources", 3, [{**old, "error_code": "no_permission"}])
+    story = explain(corpus, "gone.mp4")
+    assert isinstance(story, SourceStory)
+    assert story.reading.facts is not None
+    assert story.reading.facts["error_code"] == "no_permission"
+    assert story.reading.earlier == ["part 2: error (not_found)"]
+
+
+@pytest.mark.parametrize("length", [6, 12, 32])
+def test_a_clip_by_the_beginning_of_its_id(corpus: Corpus, length: int) -> None:
+    clip = _clip(corpus, "kept")
+    story = explain(corpus, clip[:length])
+    assert isinstance(story, ClipStory)
+    assert story.clip_id == clip
+
+
+def test_a_source_by_any_of_its_names(corpus: Corpus) -> None:
+    sid = run_query(corpus, "SELECT source_id FROM sources WHERE rel_path = 'day1/walk 2.mp4'").column(0)[0].as_py()
+    for what in (
+        sid,
+        sid[:8],
+        "file:///videos/day1/walk 2.mp4",
+        "day1/walk 2.mp4",
+        "./day1/walk 2.mp4",
+        "videos/day1/walk 2.mp4",
+    ):
+        story = explain(corpus, what)
+        assert isinstance(story, SourceStory)
+        assert story.reading.listed["rel_path"] == "day1/walk 2.mp4"
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("walk 1.mp4", "may be any of .*day0/walk 1.mp4.*day1/walk 1.mp4"),
+        ("day1/walk1.mp4", "Did you mean `day1/walk 1.mp4`"),
+        ("gnoe.mp4", "Did you mean `day2/gone.mp4`"),
+        ("c0ffee0ffee", "no clip and no source"),
+        ("cabc", "too short"),
+        ("zzzzzzzz", "Give a clip id"),
+        ("", "no clip and no source"),
+        ("'; DROP VIEW clips; --", "no clip and no source"),
+    ],
+)
+def test_unknown_and_ambiguous_names(corpus: Corpus, what: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        explain(corpus, what)
+
+
+def test_stretches_of_a_source_without_clips_or_facts() -> None:
+    facts = {"num_frames": 30, "fps": 30.0, "duration_s": 1.0}
+    (only,) = stretches(facts, [], [], Shots())
+    assert (only.start_frame, only.end_frame, only.start_s, only.end_s) == (0, 30, 0.0, 1.0)
+    assert "too short: 1.00 s" in only.why
+    assert stretches({"num_frames": None, "fps": None, "duration_s": None}, [], [], Shots()) == []
