@@ -272,13 +272,13 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
         rate = Fraction(timing.fps).limit_denominator(10_000)
         frame_s = 1 / timing.fps
         interval = settings.keyframe_interval_s
-        # The last frame that is no more than the interval after the keyframe before it becomes the next one; -g alone would
-        # count frames, which says nothing about time at a variable rate.
+        # The last frame no more than the interval after a keyframe becomes the next one, going by the mean gap between frames.
+        # A limit in frames (-g) would say nothing about time at a variable rate, so it is set out of reach.
         due = f"isnan(prev_forced_t)+gte(t-prev_forced_t,{max(0.0, interval - 0.999 * frame_s):.6f})"
         return {
             "c:v": "libx264", "threads:v": 1, "preset": settings.preset, "crf": settings.crf, "pix_fmt": "yuv420p",
             # A clip lies within one shot, so keyframes come only where they are asked for.
-            "sc_threshold": 0, "forced-idr": 1, "force_key_frames": f"expr:{due}", "g": max(1, int(interval * timing.fps + 0.001)),
+            "sc_threshold": 0, "forced-idr": 1, "force_key_frames": f"expr:{due}", "g": 1 << 30,
             "x264-params": f"fps={rate.numerator}/{rate.denominator}",
             "fps_mode": "passthrough", "enc_time_base": f"1/{timing.timescale}",
             # A frame is shown until the next time stamp; only the last packet's duration is written, and makes up the whole.

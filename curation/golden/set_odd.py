@@ -26,9 +26,10 @@ def videos(seed: int) -> list[GoldenVideo]:
         size: tuple[int, int] = SIZE,
         shown: tuple[int, int] | None = None,
         sets: tuple[str, ...] = _SETS,
+        length: int = 25,
         **options: Any,
     ) -> GoldenVideo:
-        shots = (scenes.pan(size, base, 25, 2.0), scenes.pan(size, base + 1, 25, -1.0, 1.0))
+        shots = (scenes.pan(size, base, length, 2.0), scenes.pan(size, base + 1, length, -1.0, 1.0))
         width, height = shown or size
         line = Timeline(shots, (Cut(),))
         return played(f"odd_{name}", sets, line, size=size, width=width, height=height, **options)
@@ -86,12 +87,12 @@ def videos(seed: int) -> list[GoldenVideo]:
 
 
 def _variable_rate(make: Callable[..., GoldenVideo], suffix: str) -> GoldenVideo:
-    """Steps of 20, 40 and 100 ms by turns; the cut at frame 25 falls on time stamp 1320 ms."""
-    steps = [(20, 40, 100)[k % 3] for k in range(49)]
+    """Steps of 20, 40 and 100 ms by turns; the cut at frame 60 falls on 3200 ms."""
+    steps = [(20, 40, 100)[k % 3] for k in range(119)]
     pts = [0, *np.cumsum(steps).tolist()]
     name = "variable_rate" if suffix == ".mp4" else "variable_rate_mkv"
     truth = {"pts_ms": pts, "vfr": True, "sets": ("odd", "demo") if suffix == ".mp4" else _SETS}
-    return make(name, suffix=suffix, encoding={"pts": pts}, **truth)
+    return make(name, suffix=suffix, length=60, encoding={"pts": pts}, **truth)
 
 
 def _grey(base: int) -> GoldenVideo:

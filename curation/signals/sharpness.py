@@ -33,7 +33,7 @@ RHO = 10**-1.8
 _TILE = 96
 _TILES_X, _TILES_Y = 4, 3
 _INSET = 8
-"""Pixels kept away from a bar's edge, which is sharper than any picture."""
+"""Pixels kept away from a bar's edge, which is sharper than any picture, in case it is soft."""
 _CELL = 4
 """Pixels. Side of the square over which energy is averaged before structure is looked for."""
 _LEAST_TILE = 32

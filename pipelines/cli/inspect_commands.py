@@ -109,7 +109,7 @@ def golden(
     """Write golden videos: generated, with known cuts, motion, bars and more in golden.json."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from curation.golden import write_golden
+    from curation.golden.write import write_golden
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=common.err_console, transient=True) as progress:

@@ -391,6 +391,7 @@ def test_odd_files_decode_to_what_is_declared(golden: Path, name: str) -> None:
     times = [float(f.pts * f.time_base) for f in frames]
     if "pts_ms" in truth:
         assert np.array(times) * 1000 == pytest.approx(truth["pts_ms"], abs=1.01)
+        assert times[truth["cuts"][0]["start_frame"]] == pytest.approx(3.2, abs=0.001)
     elif len(times) > 1:
         assert rate == pytest.approx(truth["fps"], rel=0.001)
         assert np.diff(times) == pytest.approx(1 / truth["fps"], abs=0.00101)

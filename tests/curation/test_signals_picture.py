@@ -3,6 +3,7 @@ drawn."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -15,8 +16,9 @@ from curation.golden.draw import bars as draw_bars
 from curation.golden.draw import blur, level, texture, upscale
 from curation.golden.encode import encode
 from curation.signals import SignalSet, sharpness
+from curation.signals.aesthetic import aesthetic_photo
 from curation.signals.bars import Bars
-from curation.signals.light import edge_spread
+from curation.signals.light import Light, LightMeter, edge_spread
 from curation.signals.sharpness import sharpness as sharpness_of
 
 SIGNED = tuple[int, int, int, int]
@@ -135,6 +137,9 @@ def test_bars_do_not_sharpen(picture: np.ndarray) -> None:
     soft = blur(picture, 2.0)
     for barred in (draw_bars(soft, top=100, bottom=100), draw_bars(soft, left=300, right=300)):
         assert sharp(barred) < 0.05
+    # Three tiles fill this picture from bar to bar.
+    low = np.ascontiguousarray(soft[:360, :640])
+    assert sharp(draw_bars(low, top=30, bottom=30)) < 0.05
 
 
 def test_a_picture_with_a_blurred_background_is_sharp(picture: np.ndarray) -> None:
@@ -276,7 +281,7 @@ def test_light_follows_its_definitions() -> None:
 
 def test_colourfulness_is_m3_of_hasler_and_suesstrunk() -> None:
     rng = np.random.default_rng(4)
-    rgb = rng.integers(30, 226, (144, 256, 3), np.uint8)
+    rgb = rng.integers(30, (226, 120, 90), (144, 256, 3), np.uint8)
     r, g, b = (rgb[..., i].astype(np.float64) for i in range(3))
     rg, yb = r - g, (r + g) / 2 - b
     expected = np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean())
@@ -298,6 +303,20 @@ def test_edges_gather_at_a_subject() -> None:
 
 
 # The photographic score
+
+
+def test_lost_highlights_lower_the_score() -> None:
+    """Two pictures of the same mean and contrast: a smooth one, and one half of which is blown out."""
+    light = Light(brightness=0.5, contrast=0.4, colourfulness=30.0, clipped=0.0, spread=0.7)
+    whole, blown = (aesthetic_photo(replace(light, clipped=c), 0.9) for c in (0.0, 0.5))
+    assert blown == pytest.approx(whole * 0.5**0.25)
+    half = np.full((144, 256, 3), 128, np.uint8)
+    half[:, :128] = 255
+    meter = LightMeter()
+    meter.push(frame_of(half))
+    measured = meter.measure(Span(0, 1, 0, 0, 0.0, 0.5), 0.0)
+    assert measured is not None
+    assert measured.clipped == pytest.approx(0.5, abs=0.01)
 
 
 def test_sound_pictures_score_above_spoilt_ones(picture: np.ndarray) -> None:

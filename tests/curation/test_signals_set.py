@@ -220,6 +220,16 @@ def test_hash_does_not_see_bars() -> None:
     assert hamming(phash(small[0]), phash(small[1])) > 10
 
 
+def test_hashes_of_a_span_do_not_see_bars() -> None:
+    plain = texture(256, 104, 14)
+    values = [close([p] * 20) for p in (plain, np.pad(plain, ((20, 20), (0, 0), (0, 0))))]
+    for name in ("phash_a", "phash_b", "phash_c"):
+        first, second = (v[name] for v in values)
+        assert isinstance(first, int)
+        assert isinstance(second, int)
+        assert hamming(first, second) <= 6
+
+
 def test_flat_pictures_have_no_hash() -> None:
     flat = np.full((H, W, 3), 90, np.uint8)
     values = close(noisy(flat, 50, 2.0))

@@ -1,0 +1,217 @@
+"""What the report says in numbers: headline, funnel, reasons, captions, shapes. Aggregates over views only; nothing grows with the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from pipelines.apps.status_facts import Status
+from pipelines.apps.verdicts import OUTCOME, REASON, REASONS, RuleInForce
+
+TOLD = f"CREATE VIEW told AS SELECT *, {OUTCOME} AS outcome, {REASON} AS why, {REASONS} AS whys FROM clips_all"
+"""SQL: `clips_all` with each clip's outcome (`kept`, `dropped`, `open`), first reason and all reasons."""
+
+SAMPLE_CAPTIONS = 3
+MOST_SHAPES = 8
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many, and how much video."""
+
+    clips: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FunnelRow:
+    """One step of the way from files to samples."""
+
+    label: str
+    detail: str
+    kind: str
+    """`source`, `rule`, `step` or `end`."""
+    count: int
+    lost: int
+    """Against the step before; what is not decided yet is lost at the step that has not seen it."""
+    whole: int
+    """What the bar's full width stands for."""
+    seconds: float | None
+    """NULL where the length is not known."""
+
+
+@dataclass(frozen=True)
+class ReasonRow:
+    """One rule and what it did."""
+
+    rule: RuleInForce
+    first: Count
+    """Clips of which it is the first reason."""
+    any: int
+    alone: int
+    """Clips that only this rule drops: what loosening it would bring back."""
+    unknown: int
+    """Clips for which it came out NULL."""
+
+
+@dataclass(frozen=True)
+class CaptionRow:
+    """One captioner's work."""
+
+    captioner: str | None
+    clips: int
+    kept: int
+    mean_words: float
+    scopes: str
+    samples: list[tuple[str, str]]
+    """(clip id, caption)."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One value of a property, with the clips that have it."""
+
+    label: str
+    clips: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Clips by outcome."""
+
+    all: Count
+    kept: Count
+    dropped: Count
+    open: Count
+    captioned: Count
+    exported: Count
+
+
+def _rows(db: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:
+    return db.execute(sql).fetchall()
+
+
+def totals(db: duckdb.DuckDBPyConnection) -> Totals:
+    """Clips and seconds by outcome, in one pass."""
+    conditions = ("true", "outcome = 'kept'", "outcome = 'dropped'", "outcome = 'open'", "caption IS NOT NULL", "shard IS NOT NULL")
+    asked = ", ".join(f"count(*) FILTER ({c}), coalesce(sum(duration_s) FILTER ({c}), 0)" for c in conditions)
+    row = _rows(db, f"SELECT {asked} FROM told")[0]
+    return Totals(*(Count(row[i], float(row[i + 1])) for i in range(0, len(row), 2)))
+
+
+def reasons(db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> list[ReasonRow]:
+    """What each rule dropped, in the order of the rules."""
+    first = {
+        (stage, name): Count(n, float(seconds))
+        for stage, name, n, seconds in _rows(
+            db,
+            "SELECT CASE WHEN selection_selected THEN 'judge' ELSE 'select' END, why, count(*), sum(duration_s) "
+            "FROM told WHERE outcome = 'dropped' GROUP BY 1, 2",
+        )
+    }
+    every = {
+        name: (n, alone)
+        for name, n, alone in _rows(
+            db,
+            "SELECT r, count(*), count(*) FILTER (alone) FROM "
+            "(SELECT unnest(whys) AS r, len(whys) = 1 AS alone FROM told WHERE outcome = 'dropped') GROUP BY 1",
+        )
+    }
+    unknown: tuple[int, ...] = ()
+    if rules:
+        # Caption rules only see clips that have a caption row.
+        seen = {"select": "true", "judge": "caption_words IS NOT NULL"}
+        asked = ", ".join(f"count(*) FILTER ({seen[r.stage]} AND (\n{r.sql}\n) IS NULL)" for r in rules)
+        unknown = _rows(db, f"SELECT {asked} FROM told")[0]
+    return [
+        ReasonRow(r, first.get((r.stage, r.name), Count(0, 0.0)), *every.get(r.name, (0, 0)), unknown[i])
+        for i, r in enumerate(rules)
+    ]
+
+
+def funnel(status: Status, total: Totals, rows: Sequence[ReasonRow]) -> list[FunnelRow]:
+    """The way from files to samples, step by step. A pure function of the counts."""
+    found = status.planned_sources
+    read = sum(status.sources.values())
+    readable = read - status.sources.get("error", 0)
+    steps = [
+        FunnelRow("Sources found", "files in the plan", "source", found, 0, found, None),
+        FunnelRow("Readable", "opened and decoded, at least in part", "source", readable, found - readable, found, status.source_seconds),
+    ]
+    clips = total.all
+    if not status.scanned_parts:
+        return steps[:1]
+    steps.append(FunnelRow("Clips", "shots found, trimmed and split", "step", clips.clips, 0, clips.clips, clips.seconds))
+    left, seconds = clips.clips, clips.seconds
+
+    def after(row: ReasonRow) -> FunnelRow:
+        nonlocal left, seconds
+        left, seconds = left - row.first.clips, seconds - row.first.seconds
+        return FunnelRow(row.rule.name, row.rule.drop, "rule", left, row.first.clips, clips.clips, max(0.0, seconds))
+
+    def step(label: str, detail: str, kind: str, count: Count, before: int) -> FunnelRow:
+        return FunnelRow(label, detail, kind, count.clips, max(0, before - count.clips), clips.clips, count.seconds)
+
+    steps += [after(r) for r in rows if r.rule.stage == "select"]
+    tables = {v.table for v in status.variants}
+    if "captions" in tables:
+        # Not a loss of its own: what has no caption is dropped, or not, by the caption rules that follow.
+        steps.append(FunnelRow("With caption", "a captioner had a text", "step", total.captioned.clips, 0, clips.clips, total.captioned.seconds))
+    steps += [after(r) for r in rows if r.rule.stage == "judge"]
+    if "decisions" in tables:
+        steps.append(step("Kept", "no rule dropped it", "end", total.kept, left))
+    if status.shards:
+        steps.append(step("Exported", "in a finished shard", "end", total.exported, total.kept.clips))
+    return steps
+
+
+def captions(db: duckdb.DuckDBPyConnection) -> list[CaptionRow]:
+    """Captions by who wrote them, with a fair sample of each (the first by clip id, which is a hash)."""
+    return [
+        CaptionRow(name, n, kept, float(words or 0), scopes, [(s["id"], s["text"]) for s in samples or []])
+        for name, n, kept, words, scopes, samples in _rows(
+            db,
+            "SELECT captioner, count(*) AS n, count(*) FILTER (kept), avg(caption_words) FILTER (caption IS NOT NULL), "
+            "coalesce(string_agg(DISTINCT caption_scope, ', ' ORDER BY caption_scope), ''), "
+            f"min({{'id': clip_id, 'text': left(caption, 1000)}}, {SAMPLE_CAPTIONS}) FILTER (caption IS NOT NULL) "
+            "FROM told WHERE caption_words IS NOT NULL GROUP BY captioner ORDER BY n DESC, captioner",
+        )
+    ]
+
+
+_SHAPES = {
+    "Resolution": "format('{} × {}', width, height)",
+    "Orientation": "CASE WHEN width > 1.05 * height THEN 'landscape' WHEN height > 1.05 * width THEN 'portrait' ELSE 'square' END",
+    "Frame rate": "format('{:g} fps', round(fps, 2))",
+    "Duration": "CASE WHEN duration_s < 3 THEN '0 to 3 s' WHEN duration_s < 5 THEN '3 to 5 s' WHEN duration_s < 10 THEN '5 to 10 s' "
+    "WHEN duration_s < 20 THEN '10 to 20 s' ELSE '20 s and longer' END",
+}
+_IN_ORDER = {"Duration": "min(duration_s)"}
+
+
+def shapes(db: duckdb.DuckDBPyConnection) -> dict[str, list[Shape]]:
+    """Clips by resolution, orientation, frame rate and duration: the most frequent values, the rest as `other`."""
+    found: dict[str, list[Shape]] = {}
+    for title, value in _SHAPES.items():
+        order = _IN_ORDER.get(title, "n DESC")
+        rows = _rows(db, f"SELECT {value} AS v, count(*) AS n, count(*) FILTER (outcome = 'kept') FROM told GROUP BY v ORDER BY {order}, v")
+        listed = [Shape(str(v), n, kept) for v, n, kept in rows[:MOST_SHAPES]]
+        rest = rows[MOST_SHAPES:]
+        if rest:
+            listed.append(Shape(f"{len(rest)} others", sum(r[1] for r in rest), sum(r[2] for r in rest)))
+        found[title] = listed if rows else []
+    return found
+
+
+def exported_how(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Samples of the shards by `copy` and `encode`."""
+    return dict(_rows(db, "SELECT how, count(*) FROM shards GROUP BY 1 ORDER BY 1"))
+
+
+def failures(db: duckdb.DuckDBPyConnection) -> list[tuple[str, int, str]]:
+    """(error code, clips, an example) of kept clips that could not be cut."""
+    return [(c, n, e) for c, n, e in _rows(db, "SELECT error_code, count(*), min(error) FROM shard_failures GROUP BY 1 ORDER BY 2 DESC, 1")]
