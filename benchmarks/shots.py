@@ -222,12 +222,18 @@ def table(title: str, videos: Iterator[Video]) -> None:
             if name != TIMED_ONLY:
                 print(_line(video.path.name, name, counts), flush=True)
     for name, counts in total.items():
-        print(f"{'TOTAL':28} {name:17} {'':78} {1000 * counts.seconds / max(1, counts.frames):6.3f}" if name == TIMED_ONLY else _line("TOTAL", name, counts))
+        print(
+            f"{'TOTAL':28} {name:17} {'':78} {1000 * counts.seconds / max(1, counts.frames):6.3f}"
+            if name == TIMED_ONLY
+            else _line("TOTAL", name, counts)
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=Path, default=ROOT.parent / "shared" / "videos", help="folder with a manifest.json")
+    parser.add_argument(
+        "--videos", type=Path, default=ROOT.parent / "shared" / "videos", help="folder with a manifest.json"
+    )
     parser.add_argument("--golden", type=Path, help="folder for generated video; kept, and used again")
     parser.add_argument("--seed", type=int, default=0, help="seed of the generated video")
     args = parser.parse_args()

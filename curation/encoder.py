@@ -195,7 +195,8 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
             process.wait()
         # Both may still hold bytes that nobody takes any more.
         with contextlib.suppress(OSError, av.error.FFmpegError):
-            self._nut.close()
+            if self._nut is not None:
+                self._nut.close()
         with contextlib.suppress(OSError):
             self._pipe().close()
         self._stderr.join()

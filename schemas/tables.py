@@ -142,7 +142,7 @@ TRANSITIONS = Table(
 SIGNAL_COLUMNS = (
     _col("motion", F32, "% of diagonal / s", "mean length of the optical flow (DIS) over the clip"),
     _col("motion_p95", F32, "% of diagonal / s", "95th percentile over time of the mean flow length"),
-    _col("sharpness", F32, "0..1", "edge energy on the native luma plane, without resolution's influence; blurred or upscaled is low"),
+    _col("sharpness", F32, "0..1", "fine detail against coarser detail on the native luma plane; blurred or enlarged is low; NULL where there is no structure"),
     _col("brightness", F32, "0..1", "mean luminance (0 black, 1 white)"),
     _col("contrast", F32, "0..1", "standard deviation of luminance, as a share of its largest possible value"),
     _col("colourfulness", F32, "0..", "Hasler and Süsstrunk's M3 measure: 0 grey, about 33 average, over 80 very colourful"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ def split_points(times: Sequence[float], end_s: float, max_s: float) -> list[int
     for count in range(max(1, ceil(length / max_s - _TINY_S)), len(times) + 1):
         points = sorted({_nearest(times, times[0] + length * k / count) for k in range(1, count)} - {0})
         bounds = [times[0], *(times[p] for p in points), end_s]
-        if all(b - a <= max_s + _TINY_S for a, b in zip(bounds, bounds[1:], strict=False)):
+        if all(b - a <= max_s + _TINY_S for a, b in itertools.pairwise(bounds)):
             return points
     return list(range(1, len(times)))
 
@@ -133,7 +134,7 @@ class ClipMaker:
         low, high = self._start - self._first, end - self._first
         points = split_points(self._times[low:high], self._times[high], self._settings.max_s)
         bounds = [self._start, *(self._start + point for point in points), end]
-        for a, b in zip(bounds, bounds[1:], strict=False):
+        for a, b in itertools.pairwise(bounds):
             clips += self._clip(a, b)
         return clips
 
@@ -143,7 +144,9 @@ class ClipMaker:
         a, b = start - self._first, end - self._first
         span = Span(start, end, self._pts[a], self._pts[b], self._times[a], self._times[b])
         piece, self._piece, self._start = self._piece, self._piece + 1, end
-        return [ClipSpan(span, self._shot, piece)] if span.end_s - span.start_s >= self._settings.min_s - _TINY_S else []
+        return (
+            [ClipSpan(span, self._shot, piece)] if span.end_s - span.start_s >= self._settings.min_s - _TINY_S else []
+        )
 
     def _forget(self) -> None:
         self.needed_from = self._start

@@ -58,7 +58,9 @@ class ShotFinder:
         self._walls: set[int] = set()  # those of them that no blend reaches across
         self._mixed: set[int] = set()
         self._skip_until_s = float("-inf")
-        self._found: list[tuple[int, int, Transition]] = []  # decided, not yet returned; (start, end, transition) in order
+        self._found: list[
+            tuple[int, int, Transition]
+        ] = []  # decided, not yet returned; (start, end, transition) in order
 
     def push(self, frame: Frame) -> list[Transition]:
         """Take the next frame; return the transitions that are now final, in order."""
@@ -157,7 +159,11 @@ class ShotFinder:
         at = len(window) - 1
         window += self._window(index, lambda s: s.time - time <= FLAT_S, +1)[1:]
         dip = find_dip(window, at)
-        if dip is not None and not self._inside_span(window[dip[0]].index) and not _is_flash(window[dip[0] - 1], window[dip[1]]):
+        if (
+            dip is not None
+            and not self._inside_span(window[dip[0]].index)
+            and not _is_flash(window[dip[0] - 1], window[dip[1]])
+        ):
             self._add(window[dip[0]].index, window[dip[1]].index, "fade", DIP_SCORE, "luma_ramp")
 
     def _window(self, index: int, near: Callable[[Sketch], bool], step: int, *, least: int = 1) -> list[Sketch]:
@@ -182,15 +188,19 @@ class ShotFinder:
             start -= 1
         while end in self._ring and self._flat_with(self._ring[end - 1], end, last):
             end += 1
-        if start > self._oldest and end <= self._newest:
-            if _is_flash(self._ring[start - 1], self._ring[end]):
-                return False
+        if start > self._oldest and end <= self._newest and _is_flash(self._ring[start - 1], self._ring[end]):
+            return False
         self._add(start, end, "fade", blend.score, "luma_ramp")
         return True
 
     def _flat_with(self, edge: Sketch, index: int, origin: Sketch) -> bool:
         near = self._ring[index]
-        return edge.flat and near.flat and abs(near.time - origin.time) <= FLAT_S and abs(index - origin.index) < _MAX_FRAMES
+        return (
+            edge.flat
+            and near.flat
+            and abs(near.time - origin.time) <= FLAT_S
+            and abs(index - origin.index) < _MAX_FRAMES
+        )
 
     def _add(self, start: int, end: int, kind: TransitionKind, score: float, detector: str) -> None:
         """Keep a decided transition; spans that touch or overlap become one, and swallow cuts within or at their ends."""

@@ -94,7 +94,9 @@ def likeness(a: Sketch, b: Sketch) -> float:
     other = b.thumb.astype(np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(other, (h, w))  # (rows of shifts, columns of shifts, h, w)
     covariance = np.einsum("ijkl,kl->ij", windows, middle) / (h * w)
-    variance = np.maximum(_box_mean(other.astype(np.float64) ** 2, h, w) - _box_mean(other.astype(np.float64), h, w) ** 2, 0)
+    variance = np.maximum(
+        _box_mean(other.astype(np.float64) ** 2, h, w) - _box_mean(other.astype(np.float64), h, w) ** 2, 0
+    )
     power = (float(np.mean(middle**2)) + _FLAT_VARIANCE) * (variance + _FLAT_VARIANCE)
     return float(np.max(covariance / np.sqrt(power)))
 

@@ -38,7 +38,7 @@ def still(seed: int, length: int) -> list[Picture]:
 def pan(seed: int, length: int, speed: float) -> list[Picture]:
     """A camera that moves ``speed`` pixels a frame over a wide picture."""
     wide = texture(seed, W + int(np.ceil(abs(speed) * length)) + 1)
-    starts = [int(round(speed * k)) for k in range(length)]
+    starts = [round(speed * k) for k in range(length)]
     return [wide[:, start : start + W] for start in starts]
 
 
@@ -155,7 +155,9 @@ def test_quick_dip_to_white_is_a_fade() -> None:
     assert 44 <= t.end_frame <= 47
 
 
-@pytest.mark.parametrize(("seed", "speed", "frames"), [(20, 0.0, 20), (21, 0.0, 8), (22, 1.0, 20), (23, 2.0, 12), (24, 0.0, 50)])
+@pytest.mark.parametrize(
+    ("seed", "speed", "frames"), [(20, 0.0, 20), (21, 0.0, 8), (22, 1.0, 20), (23, 2.0, 12), (24, 0.0, 50)]
+)
 def test_dissolve_is_found_as_a_span(seed: int, speed: float, frames: int) -> None:
     a, b = pan(seed, 60 + frames, speed), pan(seed + 40, 60 + frames, speed)
     t = only(push_all(dissolve(a, b, frames)), "dissolve")
@@ -265,7 +267,9 @@ def test_portrait_and_tiny_pictures() -> None:
         rng = np.random.default_rng(1)
         a, b = (cv2.resize(rng.uniform(0, 255, (4, 4, 3)), shape[1::-1]) for _ in range(2))
         assert [t.start_frame for t in push_all([a] * 30 + [b] * 30)] in ([30], [])
-    assert [t.start_frame for t in push_all([p.transpose(1, 0, 2).copy() for p in [*still(48, 30), *still(49, 30)]])] == [30]
+    assert [
+        t.start_frame for t in push_all([p.transpose(1, 0, 2).copy() for p in [*still(48, 30), *still(49, 30)]])
+    ] == [30]
 
 
 def test_sketch_measures() -> None:

@@ -158,7 +158,7 @@ def test_stages_ask_for_what_they_need(straight: Path, tmp_path: Path, videos: P
 def test_other_thresholds_need_a_name_or_replace(straight: Path, tmp_path: Path, run: Any, tree: Any) -> None:
     out = tmp_path / "c"
     shutil.copytree(straight, out)
-    strict = ("select.still=motion < 8",)
+    strict = ("select.still=motion < 5",)
     with pytest.raises(VariantError, match=r"rules\.still\.drop") as caught:
         run(out, settings=strict)
     assert "--replace" in caught.value.fix
@@ -178,7 +178,7 @@ def test_other_thresholds_need_a_name_or_replace(straight: Path, tmp_path: Path,
 def test_replace_switches_and_leaves_what_a_fresh_run_makes(straight: Path, videos: Path, tmp_path: Path, run: Any, tree: Any) -> None:
     out, fresh = tmp_path / "c", tmp_path / "d"
     shutil.copytree(straight, out)
-    strict = ("select.still=motion < 8",)
+    strict = ("select.still=motion < 5",)
     run(out, settings=strict, replace=True)
     run(fresh, videos, settings=strict)
     assert tree(out) == tree(fresh)
