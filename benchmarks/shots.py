@@ -14,6 +14,10 @@ claims to be; PySceneDetect's are all points, so all count against cuts. Time is
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported; as in the engine's workers
+
 import argparse
 import json
 import tempfile

@@ -79,7 +79,7 @@ class Corpus:
                     fix="The scan recipe belongs to the corpus: choose another --out for the new one, or run with the old settings.",
                 )
             return corpus
-        if store.local is not None and store.local.exists() and any(n not in (".scratch", ".lock") for n in os.listdir(store.local)):
+        if store.local is not None and store.local.exists() and any(not n.startswith(".") for n in os.listdir(store.local)):
             raise UsageError(f"`{store.uri}` exists, is not empty and is not a corpus.", fix="Give an empty or new folder to --out.")
         facts = {"format": FORMAT_VERSION, "engine": engine_version(), **wanted, "environment": environment()}
         store.commit_bytes("corpus.json", _pretty(facts))

@@ -243,7 +243,7 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
         settings, picture = self._settings, self._picture
         width, height = fitted_size(picture.width, picture.height, settings.short_side)
         rgb = first.format.is_rgb or name == "rgb24"
-        source_range = _PC if _full_range(first) else _TV
+        source_range = _PC if full_range(first) else _TV
         matrix = _BT709 if rgb or int(first.colorspace) == _RGB else int(first.colorspace)
         node = ffmpeg.input("pipe:0", format="nut", probesize=32, analyzeduration=0, threads=1).video
         node = node.filter("setparams", range=source_range, colorspace=_RGB if rgb else matrix)
@@ -310,7 +310,7 @@ def pipe_format(frame: VideoFrame) -> str:
     return "yuv444p16le" if deep else "yuv444p"
 
 
-def _full_range(frame: VideoFrame) -> bool:
+def full_range(frame: VideoFrame) -> bool:
     """Whether the samples span 0..255 (scaled to the depth). Untagged grey and RGB do, as swscale takes them."""
     if int(frame.color_range) != 0:
         return int(frame.color_range) == _PC

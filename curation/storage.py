@@ -104,7 +104,7 @@ class Store:
                 return
             target = self.local / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+            scratch = self._aside()
             try:
                 with scratch.open("wb") as handle:
                     handle.write(data)
@@ -137,13 +137,21 @@ class Store:
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+                aside = self._aside()
                 shutil.copyfile(source, aside)
                 with aside.open("rb") as handle:
                     os.fsync(handle.fileno())
                 aside.replace(target)
                 source.unlink()
             sync_folder(target.parent)
+
+    def _aside(self) -> Path:
+        """A name for a file that is being written, out of the way of readers: a killed run may leave it behind."""
+        return self.scratch("commit") / f"{uuid.uuid4().hex}.tmp"
+
+    def clear_scratch(self) -> None:
+        """Delete unfinished work. Only for the writer of the corpus, and only when nothing is left to finish."""
+        shutil.rmtree(self.scratch(), ignore_errors=True)
 
     def _upload(self, path: str, data: bytes) -> None:
         # Object stores publish an object when its upload is closed; all bytes are at hand here, so nothing can fail between.

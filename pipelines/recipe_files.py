@@ -99,13 +99,13 @@ def _apply(data: dict[str, Any], text: str) -> None:
 
 def _set_rule(section: dict[str, Any], name: str, drop: Any, text: str) -> None:
     """``--set select.still="motion < 0.5"`` changes or adds one rule; ``--set select.still=off`` removes it."""
-    if "rules" not in section:
-        part = text.partition(".")[0]
-        section["rules"] = [r.model_dump() for r in getattr(CurateRecipe(), part).rules]
+    defaults = [r.model_dump() for r in getattr(CurateRecipe(), text.partition(".")[0]).rules]
+    section.setdefault("rules", defaults)
     rules = [dict(r) for r in section["rules"]]
     if drop is None or drop is False:
         kept = [r for r in rules if r["name"] != name]
-        if len(kept) == len(rules):
+        # A rule that was removed before is no mistake: the same command must work twice.
+        if len(kept) == len(rules) and name not in {r["name"] for r in defaults}:
             raise RecipeError(
                 f"`--set {text}`: there is no rule `{name}` to remove.",
                 fix=f"Rules are: {', '.join(r['name'] for r in rules)}.",

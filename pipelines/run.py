@@ -113,6 +113,8 @@ def run(
         record = None
         if worked or progress.counts.sources or progress.counts.cut:
             record = corpus.write_run(_record(command, recipe, options, progress, seconds, made))
+    if "export" in wanted and not progress.counts.failed_cuts:
+        corpus.store.clear_scratch()  # the last stage is complete: nobody will need what was half done
     return Outcome(worked, seconds, made, record)
 
 

@@ -143,7 +143,7 @@ def _dropped(base: int) -> list[GoldenVideo]:
         _one("static", scenes.still(SIZE, base + 71, 150), "frozen", static_share=1.0),
         _one("dark", pan(base + 72, 125, 2.0, mean=5.0, std=1.5), "black"),
         _one("flat", pan(base + 73, 125, 2.0, mean=130.0, std=4.0), "flat"),
-        _one("shaky", pan(base + 74, 125, 40.0), "shaky"),
+        _one("too_fast", pan(base + 74, 125, 40.0), "too_fast"),
         _one(
             "pillarbox",
             pan(base + 75, 125, 2.0).through(lambda picture, _: draw.bars(picture, left=140, right=140)),

@@ -15,7 +15,7 @@ from curation.golden.video import GoldenVideo
 from curation.golden.videos import SETS, catalogue
 from schemas.errors import StorageError, UsageError
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same seed gives other files or other truth."""
 TRUTH_FILE = "golden.json"
 

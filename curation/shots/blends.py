@@ -23,6 +23,8 @@ MIN_DISTANCE = 8.0
 """Least distance of the end frames, 0..255."""
 MIN_COVERAGE = 0.55
 """Share of colour cells that must change, of those that are not black on both sides: a title or a passer-by changes few."""
+MAX_MIXTURE_ERROR = 0.2
+"""A frame is nominated when its distance from the line through two outer ones is at most this share of their distance."""
 MIN_INNER = 2
 """Fewest mixed frames: a single one belongs to a hard cut that was converted between frame rates."""
 MAX_RESIDUAL = 0.26
@@ -57,21 +59,21 @@ class Blend:
     score: float
 
 
-def mixture_error(before: Sketch, middle: Sketch, after: Sketch) -> float:
-    """Distance of ``middle`` from the line through the outer frames, as a share of the outer frames' distance.
+def looks_mixed(before: Sketch, middle: Sketch, after: Sketch) -> bool:
+    """Whether ``middle`` lies well between the outer frames and near the line through them. Cheap enough for every frame.
 
-    Infinite where the outer frames are close, where only a small part of the picture changes, or where the middle frame is not
-    well between them (as at a hard cut). Cheap enough for every frame.
+    Not where the outer frames are close, where only a small part of the picture changes, or at a hard cut, where the middle
+    frame is one of the outer ones.
     """
     way = after.cells - before.cells
     length = float(np.vdot(way, way))
     if length < (MIN_DISTANCE / 2) ** 2 * way.size:
-        return float("inf")
+        return False
     here = middle.cells - before.cells
     along = float(np.vdot(here, way)) / length
-    if not 0.2 <= along <= 0.8 or coverage(before, after, CHANGED / 4) < MIN_COVERAGE:
-        return float("inf")
-    return float(np.sqrt(max(0.0, float(np.vdot(here, here)) / length - along * along)))
+    if not 0.2 <= along <= 0.8 or float(np.vdot(here, here)) / length - along * along > MAX_MIXTURE_ERROR**2:
+        return False
+    return coverage(before, after, CHANGED / 4) >= MIN_COVERAGE
 
 
 def find_blend(window: Sequence[Sketch], centre: int) -> Blend | None:
@@ -167,8 +169,9 @@ def _mixes_pictures(window: Sequence[Sketch], first: int, last: int, weights: np
     """The ends are different scenes, and edges thin out between them."""
     if max(likeness(window[first], window[last]), likeness(window[last], window[first])) > MAX_LIKENESS:
         return False
-    middle = [(w, s.edges) for w, s in zip(weights, window[first : last + 1], strict=True) if 0.2 <= w <= 0.8]
-    expected = sum((1 - w) * window[first].edges + w * window[last].edges for w, _ in middle)
+    middle = [(w, s.edge_energy()) for w, s in zip(weights, window[first : last + 1], strict=True) if 0.2 <= w <= 0.8]
+    before, after = window[first].edge_energy(), window[last].edge_energy()
+    expected = sum((1 - w) * before + w * after for w, _ in middle)
     return bool(middle) and sum(edges for _, edges in middle) <= MAX_EDGES * expected
 
 

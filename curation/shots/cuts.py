@@ -23,8 +23,8 @@ MIN_PROMINENCE = 3.0
 MOVING_PROMINENCE = 1.4
 MOVING_JUMP = 20.0
 MOVING_LIKENESS = 0.8
-MOVING_UNLIKENESS = 0.6
-"""within strong motion it stands out less, but frames close by are alike after a shift and the two sides are not."""
+MOVING_DROP = 0.2
+"""within strong motion it stands out less, but frames close by are alike after a shift, and the two sides clearly less."""
 FLASH_S = 0.4
 """A disturbance up to this long, with the same scene before and after, is a flash."""
 
@@ -56,10 +56,11 @@ def cut_score(before: Sequence[Sketch], after: Sequence[Sketch]) -> float | None
 
 
 def _stands_out_of_motion(sides: tuple[list[Sketch], list[Sketch]], jump: float, alike: float) -> bool:
-    if jump < MOVING_JUMP or alike > MOVING_UNLIKENESS:
+    if jump < MOVING_JUMP:
         return False
     near = [likeness(side[i], side[i + 1]) for side in sides for i in range(len(side) - 1)]
-    return bool(near) and float(np.median(near)) >= MOVING_LIKENESS
+    usual = float(np.median(near)) if near else 0.0
+    return usual >= MOVING_LIKENESS and alike <= usual - MOVING_DROP
 
 
 def _is_flash(before: Sequence[Sketch], after: Sequence[Sketch], jump: float) -> bool:

@@ -10,7 +10,7 @@ from bisect import insort
 from collections.abc import Callable
 
 from curation.frames import Frame, Transition, TransitionKind
-from curation.shots.blends import Blend, find_blend, mixture_error
+from curation.shots.blends import Blend, find_blend, looks_mixed
 from curation.shots.cuts import FLASH_S, MOVING_JUMP, MOVING_PROMINENCE, cut_score
 from curation.shots.dips import find_dip
 from curation.shots.nominate import Nominators
@@ -23,12 +23,9 @@ FLAT_S = 1.5
 """Up to this much of the flat part beside a ramp belongs to the fade; a longer black stretch is a (black) shot of its own."""
 SCALES_S = (0.1, 0.2, 0.4, 0.8)
 """Distances at which a frame is compared with its outer frames: short ones see short dissolves, long ones slow dissolves."""
-MAX_MIXTURE_ERROR = 0.2
-"""Of :func:`curation.shots.blends.mixture_error`, to nominate a frame."""
 FLASH_SPAN_S = 0.6
 """A shorter fade with the same scene before and after is a flash."""
 FLASH_LIKENESS = 0.85
-
 DIP_SCORE = 0.5
 """Confidence of a quick dip, for want of a fit to measure."""
 
@@ -58,9 +55,8 @@ class ShotFinder:
         self._walls: set[int] = set()  # those of them that no blend reaches across
         self._mixed: set[int] = set()
         self._skip_until_s = float("-inf")
-        self._found: list[
-            tuple[int, int, Transition]
-        ] = []  # decided, not yet returned; (start, end, transition) in order
+        # Decided, not yet returned: (start, end, transition), in order and without overlap.
+        self._found: list[tuple[int, int, Transition]] = []
 
     def push(self, frame: Frame) -> list[Transition]:
         """Take the next frame; return the transitions that are now final, in order."""
@@ -112,7 +108,7 @@ class ShotFinder:
             if step in seen or before < self._oldest or middle in self._mixed or middle < self._next:
                 continue
             seen.add(step)
-            if mixture_error(self._ring[before], self._ring[middle], newest) <= MAX_MIXTURE_ERROR:
+            if looks_mixed(self._ring[before], self._ring[middle], newest):
                 self._mixed.add(middle)
 
     def _passed(self, index: int, seconds: float) -> bool:

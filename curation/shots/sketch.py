@@ -39,27 +39,28 @@ class Sketch:
     """(cells × 3,) colour, long side 16 cells: whole numbers in float64, so that sums are exact in any order."""
     contrast: float
     """Standard deviation of the thumbnail in grey levels."""
-    edges: float
-    """Mean squared difference of neighbouring pixels of the thumbnail, (grey levels)²."""
 
     @property
     def flat(self) -> bool:
         """The picture is one even tone: black, white, a plain colour."""
         return self.contrast <= FLAT_CONTRAST
 
+    def edge_energy(self) -> float:
+        """Mean squared difference of neighbouring pixels of the thumbnail, (grey levels)²."""
+        level = self.thumb.astype(np.float64)  # whole numbers: exact sums
+        across, down = level[:, 1:] - level[:, :-1], level[1:] - level[:-1]
+        return float(np.vdot(across, across) / across.size + np.vdot(down, down) / down.size)
+
 
 def sketch(frame: Frame) -> Sketch:
     """Reduce a frame to its sketch."""
-    thumb_size = _fit(frame.gray.shape[1], frame.gray.shape[0], THUMB_SIDE)
-    cell_size = _fit(frame.gray.shape[1], frame.gray.shape[0], CELL_SIDE)
+    thumb_size = _fit(frame.small.shape[1], frame.small.shape[0], THUMB_SIDE)
+    cell_size = _fit(frame.small.shape[1], frame.small.shape[0], CELL_SIDE)
     colour = cv2.resize(frame.small, thumb_size, interpolation=cv2.INTER_AREA)
-    thumb = cv2.resize(frame.gray, thumb_size, interpolation=cv2.INTER_AREA)
+    thumb = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
     cells = cv2.resize(colour, cell_size, interpolation=cv2.INTER_AREA).astype(np.float64).ravel()
-    level = thumb.astype(np.float32)
-    contrast = float(level.std())
-    across, down = level[:, 1:] - level[:, :-1], level[1:] - level[:-1]
-    edges = float(np.vdot(across, across) / across.size + np.vdot(down, down) / down.size)
-    return Sketch(frame.index, frame.time, thumb, cells, contrast, edges)
+    _, deviation = cv2.meanStdDev(thumb)
+    return Sketch(frame.index, frame.time, thumb, cells, float(deviation[0, 0]))
 
 
 def _fit(width: int, height: int, side: int) -> tuple[int, int]:
@@ -78,7 +79,7 @@ def coverage(a: Sketch, b: Sketch, change: float = CHANGED) -> float:
     """Share of the picture that differs by more than ``change``; what is black in both frames is left out."""
     lit = np.maximum(a.cells, b.cells).reshape(-1, 3).max(axis=1) > _BLACK
     differs = np.abs(a.cells - b.cells).reshape(-1, 3).max(axis=1) > change
-    return float(np.count_nonzero(differs & lit) / max(1, np.count_nonzero(lit)))
+    return int(np.count_nonzero(differs & lit)) / max(1, int(np.count_nonzero(lit)))
 
 
 def likeness(a: Sketch, b: Sketch) -> float:

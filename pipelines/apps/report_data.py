@@ -36,7 +36,9 @@ class FunnelRow:
     """`source`, `rule`, `step` or `end`."""
     count: int
     lost: int
-    """Against the step before; what is not decided yet is lost at the step that has not seen it."""
+    """Gone for good at this step."""
+    waiting: int
+    """Not there yet: to be scanned, decided or exported."""
     whole: int
     """What the bar's full width stands for."""
     seconds: float | None
@@ -97,7 +99,14 @@ def _rows(db: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:
 
 def totals(db: duckdb.DuckDBPyConnection) -> Totals:
     """Clips and seconds by outcome, in one pass."""
-    conditions = ("true", "outcome = 'kept'", "outcome = 'dropped'", "outcome = 'open'", "caption IS NOT NULL", "shard IS NOT NULL")
+    conditions = (
+        "true",
+        "outcome = 'kept'",
+        "outcome = 'dropped'",
+        "outcome = 'open'",
+        "caption IS NOT NULL",
+        "shard IS NOT NULL",
+    )
     asked = ", ".join(f"count(*) FILTER ({c}), coalesce(sum(duration_s) FILTER ({c}), 0)" for c in conditions)
     row = _rows(db, f"SELECT {asked} FROM told")[0]
     return Totals(*(Count(row[i], float(row[i + 1])) for i in range(0, len(row), 2)))
@@ -133,39 +142,43 @@ def reasons(db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> list
     ]
 
 
-def funnel(status: Status, total: Totals, rows: Sequence[ReasonRow]) -> list[FunnelRow]:
-    """The way from files to samples, step by step. A pure function of the counts."""
+def funnel(status: Status, total: Totals, rows: Sequence[ReasonRow], lost: int) -> list[FunnelRow]:
+    """The way from files to samples, step by step. A pure function of the counts; ``lost`` clips could not be cut."""
     found = status.planned_sources
     read = sum(status.sources.values())
-    readable = read - status.sources.get("error", 0)
-    steps = [
-        FunnelRow("Sources found", "files in the plan", "source", found, 0, found, None),
-        FunnelRow("Readable", "opened and decoded, at least in part", "source", readable, found - readable, found, status.source_seconds),
-    ]
-    clips = total.all
+    failed = status.sources.get("error", 0)
+    steps = [FunnelRow("Sources found", "files in the plan", "source", found, 0, 0, found, None)]
     if not status.scanned_parts:
-        return steps[:1]
-    steps.append(FunnelRow("Clips", "shots found, trimmed and split", "step", clips.clips, 0, clips.clips, clips.seconds))
+        return steps
+    detail = "opened and decoded, at least in part"
+    steps.append(
+        FunnelRow(
+            "Readable", detail, "source", read - failed, failed, max(0, found - read), found, status.source_seconds
+        )
+    )
+    clips = total.all
     left, seconds = clips.clips, clips.seconds
+
+    def step(label: str, detail: str, kind: str, count: Count, lost: int = 0, waiting: int = 0) -> FunnelRow:
+        return FunnelRow(label, detail, kind, count.clips, lost, waiting, clips.clips, count.seconds)
 
     def after(row: ReasonRow) -> FunnelRow:
         nonlocal left, seconds
-        left, seconds = left - row.first.clips, seconds - row.first.seconds
-        return FunnelRow(row.rule.name, row.rule.drop, "rule", left, row.first.clips, clips.clips, max(0.0, seconds))
+        left, seconds = left - row.first.clips, max(0.0, seconds - row.first.seconds)
+        return step(row.rule.name, row.rule.drop, "rule", Count(left, seconds), row.first.clips)
 
-    def step(label: str, detail: str, kind: str, count: Count, before: int) -> FunnelRow:
-        return FunnelRow(label, detail, kind, count.clips, max(0, before - count.clips), clips.clips, count.seconds)
-
+    steps.append(step("Clips", "shots found, trimmed and split", "step", clips))
     steps += [after(r) for r in rows if r.rule.stage == "select"]
     tables = {v.table for v in status.variants}
     if "captions" in tables:
-        # Not a loss of its own: what has no caption is dropped, or not, by the caption rules that follow.
-        steps.append(FunnelRow("With caption", "a captioner had a text", "step", total.captioned.clips, 0, clips.clips, total.captioned.seconds))
+        # No loss of its own: what has no caption is dropped, or not, by the caption rules that follow.
+        steps.append(step("With caption", "a captioner had a text", "step", total.captioned))
     steps += [after(r) for r in rows if r.rule.stage == "judge"]
     if "decisions" in tables:
-        steps.append(step("Kept", "no rule dropped it", "end", total.kept, left))
+        steps.append(step("Kept", "no rule dropped it", "end", total.kept, waiting=total.open.clips))
     if status.shards:
-        steps.append(step("Exported", "in a finished shard", "end", total.exported, total.kept.clips))
+        to_do = max(0, total.kept.clips - total.exported.clips - lost)
+        steps.append(step("Exported", "in a finished shard", "end", total.exported, lost, to_do))
     return steps
 
 
@@ -198,7 +211,10 @@ def shapes(db: duckdb.DuckDBPyConnection) -> dict[str, list[Shape]]:
     found: dict[str, list[Shape]] = {}
     for title, value in _SHAPES.items():
         order = _IN_ORDER.get(title, "n DESC")
-        rows = _rows(db, f"SELECT {value} AS v, count(*) AS n, count(*) FILTER (outcome = 'kept') FROM told GROUP BY v ORDER BY {order}, v")
+        rows = _rows(
+            db,
+            f"SELECT {value} AS v, count(*) AS n, count(*) FILTER (outcome = 'kept') FROM told GROUP BY v ORDER BY {order}, v",
+        )
         listed = [Shape(str(v), n, kept) for v, n, kept in rows[:MOST_SHAPES]]
         rest = rows[MOST_SHAPES:]
         if rest:
@@ -214,4 +230,9 @@ def exported_how(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 def failures(db: duckdb.DuckDBPyConnection) -> list[tuple[str, int, str]]:
     """(error code, clips, an example) of kept clips that could not be cut."""
-    return [(c, n, e) for c, n, e in _rows(db, "SELECT error_code, count(*), min(error) FROM shard_failures GROUP BY 1 ORDER BY 2 DESC, 1")]
+    return [
+        (c, n, e)
+        for c, n, e in _rows(
+            db, "SELECT error_code, count(*), min(error) FROM shard_failures GROUP BY 1 ORDER BY 2 DESC, 1"
+        )
+    ]

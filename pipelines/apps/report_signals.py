@@ -66,6 +66,7 @@ class Histogram:
     """Smallest and largest value of all."""
     median: float
     """To within a fine bin."""
+    integer: bool
 
 
 def column_facts() -> dict[str, Column]:
@@ -96,51 +97,87 @@ def histograms(db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> l
     row = db.execute(f"SELECT count(*), {asked} FROM told").fetchall()[0]
     extent = {n: row[1 + 3 * i : 4 + 3 * i] for i, n in enumerate(names) if row[1 + 3 * i]}
     thresholds = {n: [Threshold(r.name, op, v) for r in rules for c, op, v in r.thresholds if c == n] for n in extent}
-    window = {n: (float(low), float(high)) for n, (_, low, high) in extent.items()}
+    window = {n: Window(float(low), float(high), _is_integer(facts[n])) for n, (_, low, high) in extent.items()}
     counts: dict[str, Counts] = {}
     pending = set(extent)
     for zoom in range(ZOOMS):
-        counts.update(_count(db, {n: window[n] for n in names if n in pending}, facts))
-        narrower = {n: _bulk(window[n], counts[n], thresholds[n]) for n in pending}
-        pending = {n for n, w in narrower.items() if zoom < ZOOMS - 1 and w[1] - w[0] < (window[n][1] - window[n][0]) / 8}
+        counts.update(_count(db, {n: window[n] for n in names if n in pending}))
+        narrower = {
+            n: Window(*_bulk(window[n], counts[n], thresholds[n], facts[n].unit), window[n].integer) for n in pending
+        }
+        pending = {
+            n
+            for n, w in narrower.items()
+            if zoom < ZOOMS - 1 and 0 < w.reach < window[n].reach / 8 and window[n].steps == FINE
+        }
         if not pending:
             break
         window.update({n: narrower[n] for n in pending})
     found = []
     for name, (known, low, high) in extent.items():
-        shown = _bulk(window[name], counts[name], thresholds[name])
-        bins = _bins(window[name], counts[name], shown, _is_integer(facts[name]))
-        middle = _quantile(window[name], counts[name], 0.5)
+        shown = _bulk(window[name], counts[name], thresholds[name], facts[name].unit)
         found.append(
-            Histogram(name, facts[name].unit, facts[name].meaning, bins, thresholds[name], known, row[0] - known, float(low), float(high), middle)
+            Histogram(
+                name=name,
+                unit=facts[name].unit,
+                meaning=facts[name].meaning,
+                bins=_bins(window[name], counts[name], shown),
+                thresholds=thresholds[name],
+                clips=known,
+                unknown=row[0] - known,
+                low=float(low),
+                high=float(high),
+                median=_median(window[name], counts[name]),
+                integer=window[name].integer,
+            )
         )
     return found
+
+
+@dataclass(frozen=True)
+class Window:
+    """The values from ``low`` to ``high`` (inclusive), in fine bins of equal width; whole numbers get one each where they are few."""
+
+    low: float
+    high: float
+    integer: bool
+
+    @property
+    def reach(self) -> float:
+        return self.high - self.low + (1 if self.integer else 0)
+
+    @property
+    def steps(self) -> int:
+        if self.integer:
+            return max(1, min(FINE, math.ceil(self.reach)))
+        return FINE if self.reach > 0 else 1
+
+    def edge(self, place: int) -> float:
+        return self.low + self.reach * place / self.steps
+
+    def middle(self, place: int) -> float:
+        """A value that stands for a fine bin: its middle, or its number where numbers are counted one by one."""
+        return (
+            self.low + place
+            if self.integer and self.steps == self.reach
+            else self.low + self.reach * (place + 0.5) / self.steps
+        )
 
 
 def _is_integer(column: Column) -> bool:
     return bool(pa.types.is_integer(column.type))
 
 
-def _steps(window: tuple[float, float], integer: bool) -> int:
-    """Fine bins in a window; whole numbers get bins of whole numbers, one each where there are few."""
-    low, high = window
-    if not integer:
-        return FINE if high > low else 1
-    return min(FINE, int(high - low) + 1)
-
-
-def _count(db: duckdb.DuckDBPyConnection, windows: Mapping[str, tuple[float, float]], facts: Mapping[str, Column]) -> dict[str, Counts]:
+def _count(db: duckdb.DuckDBPyConnection, windows: Mapping[str, Window]) -> dict[str, Counts]:
     """Clips by column, fine bin and outcome, all columns in one pass. Values outside a window count in its end bins."""
     found: dict[str, Counts] = {n: {} for n in windows}
     if not windows:
         return found
     entries = []
-    for i, (name, (low, high)) in enumerate(windows.items()):
-        integer = _is_integer(facts[name])
-        steps = _steps((low, high), integer)
-        span = (high - low + 1) if integer else (high - low) or 1.0
-        place = f"least({steps - 1}, greatest(0, floor(({name}::DOUBLE - {low!r}::DOUBLE) / {span!r}::DOUBLE * {steps})))::INTEGER"
-        entries.append(f"{{'s': {i}, 'b': {place}}}")
+    for i, (name, w) in enumerate(windows.items()):
+        place = f"least({w.steps - 1}, greatest(0, floor(({name}::DOUBLE - {w.low!r}::DOUBLE) / {w.reach or 1.0!r}::DOUBLE * {w.steps})))::INTEGER"
+        # `greatest` passes NULL over, so NULL must be kept out by hand.
+        entries.append(f"{{'s': {i}, 'b': CASE WHEN {name} IS NOT NULL THEN {place} END}}")
     sql = (
         f"SELECT e.s, e.b, count(*) FILTER (outcome = 'kept'), count(*) FILTER (outcome = 'dropped'), count(*) FILTER (outcome = 'open') "
         f"FROM (SELECT outcome, unnest([{', '.join(entries)}]) AS e FROM told) WHERE e.b IS NOT NULL GROUP BY 1, 2"
@@ -151,61 +188,51 @@ def _count(db: duckdb.DuckDBPyConnection, windows: Mapping[str, tuple[float, flo
     return found
 
 
-def _edge(window: tuple[float, float], place: float) -> float:
-    return window[0] + (window[1] - window[0]) * place / FINE
-
-
-def _quantile(window: tuple[float, float], counts: Counts, q: float) -> float:
-    """The middle of the fine bin in which the quantile lies."""
-    total = sum(map(sum, counts.values()))
-    seen = 0
-    last = max(counts)
-    steps = FINE if last > 0 else 1
+def _quantile(counts: Counts, q: float) -> int:
+    """The fine bin in which the quantile lies."""
+    total, seen = sum(map(sum, counts.values())), 0
     for place in sorted(counts):
         seen += sum(counts[place])
         if seen >= q * total:
-            return window[0] + (window[1] - window[0]) * min(1.0, (place + 0.5) / steps)
-    return window[1]
+            return place
+    return max(counts)
 
 
-def _bulk(window: tuple[float, float], counts: Counts, thresholds: Sequence[Threshold]) -> tuple[float, float]:
+def _median(window: Window, counts: Counts) -> float:
+    place = _quantile(counts, 0.5)
+    # The lowest fine bin is where all-zero signals lie: zero says more than half a bin.
+    return window.low if place == 0 else window.middle(place)
+
+
+def _bulk(window: Window, counts: Counts, thresholds: Sequence[Threshold], unit: str) -> tuple[float, float]:
     """The span that holds nearly all clips, stretched to thresholds that lie near it."""
-    total = sum(map(sum, counts.values()))
-    seen, first, last = 0, 0, FINE
-    for place in sorted(counts):
-        if seen <= TAIL * total:
-            first = place
-        seen += sum(counts[place])
-        if seen >= (1 - TAIL) * total:
-            last = place + 1
-            break
-    low, high = _edge(window, first), min(window[1], _edge(window, last))
-    room = 0.6 * (high - low)
+    first, last = _quantile(counts, TAIL), _quantile(counts, 1 - TAIL)
+    low, high = window.edge(first), window.edge(last + 1)
+    if window.integer:
+        low, high = float(math.floor(low)), math.ceil(high) - 1.0
+    if high <= low and not window.integer:
+        # All alike: show them within the scale, or with some room on both sides.
+        low, high = (0.0, 1.0) if unit == "0..1" else (low - max(1.0, abs(low)) / 2, low + max(1.0, abs(low)) / 2)
+    room = 0.6 * max(high - low, 1.0 if window.integer else 0.0)
     for threshold in thresholds:
         if low - room <= threshold.value < low:
             low = threshold.value - 0.04 * (high - low)
         elif high < threshold.value <= high + room:
             high = threshold.value + 0.04 * (high - low)
-    return low, high
+    return (float(math.floor(low)), float(math.ceil(high))) if window.integer else (low, high)
 
 
-def _bins(window: tuple[float, float], counts: Counts, shown: tuple[float, float], integer: bool) -> list[Bin]:
+def _bins(window: Window, counts: Counts, shown: tuple[float, float]) -> list[Bin]:
     """The shown span in bins of equal width, each the sum of the fine bins whose middle lies in it."""
     low, high = shown
-    if integer:
-        low, high = math.floor(low), math.ceil(high) + (1 if math.ceil(high) == high else 0)
-        wide = max(1, math.ceil((high - low) / SHOWN))
-        number = max(1, math.ceil((high - low) / wide))
-        high = low + number * wide
+    if window.integer:
+        width = float(max(1, math.ceil((high - low + 1) / SHOWN)))
+        number = math.ceil((high - low + 1) / width)
     else:
-        number = SHOWN if high > low else 1
-    width = (high - low) / number or 1.0
+        width, number = (high - low) / SHOWN, SHOWN
     sums = [[0, 0, 0] for _ in range(number)]
-    steps = _steps(window, integer)
-    reach = (window[1] - window[0] + 1) if integer else (window[1] - window[0])
     for place, by_outcome in counts.items():
-        middle = window[0] + reach * (place + (0.0 if integer and steps == reach else 0.5)) / steps
-        into = min(number - 1, max(0, math.floor((middle - low) / width + 1e-9)))
+        into = min(number - 1, max(0, math.floor((window.middle(place) - low) / width)))
         for i, n in enumerate(by_outcome):
             sums[into][i] += n
     return [Bin(low + i * width, low + (i + 1) * width, *sums[i]) for i in range(number)]

@@ -48,7 +48,7 @@ def share(part: float, whole: float) -> str:
     return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.1f} %"
 
 
-def number(value: float | int | None) -> str:
+def number(value: float | int | None, digits: int = 4) -> str:
     """A measurement: four significant digits, thousands marked, no needless zeros."""
     if value is None:
         return "–"
@@ -56,7 +56,7 @@ def number(value: float | int | None) -> str:
         return f"{int(value):,}"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.4g}"
+    return f"{value:.{digits}g}"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

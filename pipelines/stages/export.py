@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
@@ -264,8 +263,3 @@ def sample_facts(row: dict[str, Any], result: CutResult, variant: Variant) -> di
         "how": result.how,
         "recipe": variant.fingerprint,
     }
-
-
-def clean_up(corpus: Corpus) -> None:
-    """Throw unfinished cuts away once nothing is left to do."""
-    shutil.rmtree(corpus.store.scratch("export"), ignore_errors=True)

@@ -123,7 +123,9 @@ def test_second_writer_is_refused_and_told_who_is_first(tmp_path: Path) -> None:
     )
 
     def second() -> str:
-        return subprocess.run([sys.executable, "-c", code, str(tmp_path / "c")], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "c")], capture_output=True, text=True, check=True
+        ).stdout
 
     with hold(store, "the first run"):
         assert "the first run, process" in second()
@@ -193,4 +195,6 @@ def test_differences_name_rules() -> None:
 def test_rows_must_have_the_documented_columns(tmp_path: Path) -> None:
     corpus = Corpus.open_or_create(tmp_path / "c", RECIPE)
     with pytest.raises(ValueError, match="surprise"):
-        corpus.write("decisions", 0, [{"clip_id": "c", "kept": True, "reason": None, "reasons": [], "surprise": 1}], "default")
+        corpus.write(
+            "decisions", 0, [{"clip_id": "c", "kept": True, "reason": None, "reasons": [], "surprise": 1}], "default"
+        )

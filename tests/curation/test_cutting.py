@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
-from curation import cutting, encoder
+from curation import cutting, encoder, remux
 from curation.cutting import ClipToCut, CutError, cut_clip
 from curation.decode import SourceReader
 from curation.encoder import fitted_size, pipe_format
@@ -276,6 +276,42 @@ def test_an_encode_shrinks_to_the_short_side(
     assert (export.probe.width, export.probe.height) == expected
 
 
+def test_an_odd_row_or_column_is_cut_off_not_squeezed(folder: Path, tmp_path: Path) -> None:
+    source = draw(folder, "odd.mkv", size=(161, 97), codec="ffv1", pix_fmt="yuv420p")
+    cut_clip(clip_of(source, 5, 6), replace_settings(ENCODE, crf=1), tmp_path / "out.mp4")
+    with av.open(str(source.path)) as old, av.open(str(tmp_path / "out.mp4")) as new:
+        stored = [frame.to_ndarray(format="gray") for frame in old.decode(video=0)][5]
+        exported = next(new.decode(video=0)).to_ndarray(format="gray")
+    assert np.abs(stored[:96, :160].astype(int) - exported).mean() < 1
+
+
+def test_rgb_keeps_its_colours(tmp_path: Path) -> None:
+    colour = np.array([200, 30, 60], np.uint8)
+    encode((np.full((64, 64, 3), colour) for _ in range(4)), tmp_path / "red.avi", 25, codec="ffv1", pix_fmt="bgra")
+    source = facts_of(tmp_path / "red.avi")
+    cut_clip(clip_of(source, 0, 4), ENCODE, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as mp4:
+        shown = next(mp4.decode(video=0)).reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()
+    assert np.abs(shown.astype(int) - colour).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "tag", "full"),
+    [
+        ("gray", 0, True),
+        ("gray", 1, False),
+        ("yuvj420p", 0, True),
+        ("yuv420p", 0, False),
+        ("yuv420p", 2, True),
+        ("rgb24", 0, True),
+    ],
+)
+def test_the_range_of_untagged_frames_follows_their_format(pixel_format: str, tag: int, full: bool) -> None:
+    frame = av.VideoFrame(16, 16, pixel_format)
+    frame.color_range = tag
+    assert encoder.full_range(frame) is full
+
+
 @pytest.mark.parametrize("pts", [None, [33 * n + (400 if n > 20 else 0) for n in range(60)]])
 def test_keyframes_of_an_encode_are_never_further_apart_than_asked(
     pts: list[int] | None, folder: Path, tmp_path: Path
@@ -327,6 +363,9 @@ def test_a_copy_has_bit_for_bit_the_frames_it_says(kind: str, folder: Path, tmp_
         assert result.how == "copy"
         assert result.start_frame == (25 if start == 18 else start)
         assert result.end_frame > end - 12  # at most a run of B-frames is lost
+        if kind == "hevc":  # as Apple's players want it
+            with av.open(str(tmp_path / "out.mp4")) as mp4:
+                assert mp4.streams.video[0].codec_context.codec_tag == "hvc1"
         if end == 100 or kind in ("vp9", "av1"):
             assert result.end_frame == end
 
@@ -416,17 +455,12 @@ def test_a_copy_that_would_lose_too_much_is_encoded(folder: Path, tmp_path: Path
 
 @st.composite
 def groups(draw: st.DrawFn) -> list[tuple[int, bool]]:
-    """(pts, is keyframe) in decoding order: closed groups, each of anchors stored before the frames they enclose."""
+    """(pts, is keyframe) in decoding order: closed groups, each a keyframe and then its other frames in any order."""
     stamps: list[tuple[int, bool]] = []
-    at = 0
     for _ in range(draw(st.integers(1, 4))):
-        stamps.append((at, True))
-        at += 1
-        for _ in range(draw(st.integers(0, 4))):
-            enclosed = draw(st.integers(0, 4))
-            stamps.append((at + enclosed, False))
-            stamps += [(at + i, False) for i in draw(st.permutations(range(enclosed)))]
-            at += enclosed + 1
+        at = len(stamps)
+        others = draw(st.permutations(range(1, draw(st.integers(1, 8)))))
+        stamps += [(at, True), *((at + n, False) for n in others)]
     step = draw(st.integers(1, 40))
     return [(pts * step, key) for pts, key in stamps]
 
@@ -483,6 +517,27 @@ def test_decoding_times_increase_and_come_before_showing(stamps: list[tuple[int,
 )
 def test_only_some_keyframes_start_afresh(codec: str, extradata: bytes | None, packet: bytes, expected: bool) -> None:
     assert starts_afresh(codec, extradata, packet) is expected
+
+
+def test_keyframes_of_a_planned_copy_are_never_further_apart_than_asked() -> None:
+    stamps = [(pts, pts in (0, 30)) for pts in range(60)]
+    for end, interval, allowed in [(60, 30, True), (60, 29, False), (25, 25, True), (25, 24, False), (40, 30, True)]:
+        plan = plan_copy(stamps, SourceSpan(Path("x"), 0, 0, end, end), tolerance=0, interval=interval, least=1)
+        assert (plan is not None) == allowed
+
+
+def test_a_copy_that_does_not_start_afresh_is_compared_with_the_source(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder_name, options = OPEN_GOP["h264"]
+    opened = draw(folder, "openh264.mp4", 100, codec=encoder_name, gop=25, bframes=4, options=options)
+    closed = draw(folder, "c264.mp4", 100, gop=25, bframes=3)
+    key = next(key for key in keyframes_of(opened)[1:] if stored_after_but_shown_before(opened, key))
+    monkeypatch.setattr(remux, "_fingerprints", lambda *_: iter([b"another frame"] * 100))
+    _, result = check_export(opened, clip_of(opened, key, 100), COPY, tmp_path / "out.mp4")
+    assert result.how == "encode"
+    _, result = check_export(closed, clip_of(closed, 25, 100), COPY, tmp_path / "out.mp4")
+    assert result.how == "copy"
 
 
 # Sizes, units
@@ -585,26 +640,30 @@ def test_a_failing_ffmpeg_is_reported_and_leaves_nothing(
     assert psutil.Process().children() == []
 
 
+@pytest.mark.parametrize(("listening", "after"), [(True, 9), (False, 2)])
 def test_an_interrupt_leaves_no_file_and_no_process(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    listening: bool, after: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = draw(folder, "b.mp4", gop=24, bframes=3)
     real = cutting.frames_of
     alive: list[int] = []
+    if not listening:
+        monkeypatch.setenv("STIV_FFMPEG", script(tmp_path / "deaf", "exec tail -f /dev/null"))
 
     def interrupted(*arguments: Any) -> Iterator[Any]:
         for n, item in enumerate(real(*arguments)):
-            if n == 9:
+            if n == after:
                 alive.append(len(psutil.Process().children()))
                 raise KeyboardInterrupt
             yield item
 
     monkeypatch.setattr(cutting, "frames_of", interrupted)
+    (tmp_path / "out").mkdir()
     with pytest.raises(KeyboardInterrupt):
-        cut_clip(clip_of(source, 0, 50), replace_settings(ENCODE, audio="keep"), tmp_path / "x.mp4")
+        cut_clip(clip_of(source, 0, 50), replace_settings(ENCODE, audio="keep"), tmp_path / "out" / "x.mp4")
     assert alive == [1]
     assert psutil.Process().children() == []
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize(

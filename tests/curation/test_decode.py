@@ -42,7 +42,13 @@ def test_counts_rate_and_sampling(tmp_path: Path) -> None:
 
 def test_variable_rate_is_told_by_time_stamps(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    encode(noise(20), path, 25, pts=[i * 40 if i < 10 else 400 + (i - 10) * 120 for i in range(20)], time_base=Fraction(1, 1000))
+    encode(
+        noise(20),
+        path,
+        25,
+        pts=[i * 40 if i < 10 else 400 + (i - 10) * 120 for i in range(20)],
+        time_base=Fraction(1, 1000),
+    )
     reader, frames = read(path)
     assert reader.variable_fps
     assert frames[10][2] == pytest.approx(0.4, abs=0.01)
@@ -91,7 +97,9 @@ def test_anamorphic_pixels_are_made_square(tmp_path: Path) -> None:
         ("picture.mp4", b"\xff\xd8\xff\xe0" + b"\x00" * 100, ErrorCode.STILL_IMAGE),
     ],
 )
-def test_what_is_no_video_is_refused_with_a_fitting_code(tmp_path: Path, name: str, content: bytes, code: ErrorCode) -> None:
+def test_what_is_no_video_is_refused_with_a_fitting_code(
+    tmp_path: Path, name: str, content: bytes, code: ErrorCode
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceFailure) as caught:
         open_source(tmp_path / name)

@@ -73,6 +73,11 @@ def test_short_pieces_give_no_clip_but_count_as_shots() -> None:
     assert [clip.shot for clip in clips] == [0, 2]
 
 
+def test_pieces_are_counted_anew_in_each_shot() -> None:
+    clips = clips_of(160, [cut(80)])
+    assert [(clip.shot, clip.piece) for clip in clips] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
 def test_exactly_the_shortest_length_is_kept() -> None:
     assert frames(clips_of(22, [cut(22)])) == [(0, 20)]
     assert frames(clips_of(21, [cut(21)])) == []

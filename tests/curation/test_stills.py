@@ -1,5 +1,7 @@
 """Which sampled frames become a clip's stills."""
 
+from itertools import pairwise
+
 import pytest
 
 from curation.frames import Span
@@ -17,7 +19,7 @@ def test_spread_is_even_in_order_and_without_repeats() -> None:
     chosen = spread(times, 0.0, 20.0, 16)
     assert len(set(chosen)) == 16
     assert chosen == sorted(chosen)
-    gaps = [times[b] - times[a] for a, b in zip(chosen, chosen[1:], strict=False)]
+    gaps = [times[b] - times[a] for a, b in pairwise(chosen)]
     assert max(gaps) <= 1.5
     assert spread([0.0, 1.0], 0.0, 2.0, 4) == [0, 1]
 

@@ -19,7 +19,9 @@ def test_commit_replaces_in_one_step_and_leaves_no_scratch(tmp_path: Path) -> No
     assert store.names("a") == ["b.bin"]
 
 
-def test_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store(tmp_path)
     store.commit_bytes("x", b"old")
 
@@ -33,7 +35,8 @@ def test_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: 
     assert "free some space" in caught.value.fix
     assert caught.value.exit_code == 2
     assert store.read_bytes("x") == b"old"
-    assert store.names("") == ["x"]
+    assert store.names("") == [".scratch", "x"]
+    assert not list((tmp_path / ".scratch").rglob("*.tmp"))
 
 
 def test_commit_file_moves_it(tmp_path: Path) -> None:

@@ -27,7 +27,12 @@ def read_all(corpus: Path, pattern: str) -> pd.DataFrame:
 def test_every_video_becomes_clips_and_the_broken_one_a_row(straight: Path) -> None:
     sources = read_all(straight, "sources/*.parquet").set_index("rel_path")
     clips = read_all(straight, "clips/*.parquet")
-    assert sources["status"].to_dict() == {"two_shots.mp4": "ok", "captioned.mp4": "ok", "sub/third one.mkv": "ok", "sub/empty.mp4": "error"}
+    assert sources["status"].to_dict() == {
+        "two_shots.mp4": "ok",
+        "captioned.mp4": "ok",
+        "sub/third one.mkv": "ok",
+        "sub/empty.mp4": "error",
+    }
     assert sources.loc["sub/empty.mp4", "error_code"] == "empty_file"
     counts = clips["source_id"].map(sources.reset_index().set_index("source_id")["rel_path"]).value_counts().to_dict()
     assert counts == {"two_shots.mp4": 2, "captioned.mp4": 1, "sub/third one.mkv": 1}
@@ -116,7 +121,9 @@ def test_second_run_does_nothing(straight: Path, videos: Path, tmp_path: Path, r
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and p.name != ".lock"} == before
 
 
-def test_new_inputs_become_new_parts_and_old_ones_stay(straight: Path, videos: Path, tmp_path: Path, run: Any, tree: Any) -> None:
+def test_new_inputs_become_new_parts_and_old_ones_stay(
+    straight: Path, videos: Path, tmp_path: Path, run: Any, tree: Any
+) -> None:
     out, more = tmp_path / "c", tmp_path / "more"
     shutil.copytree(straight, out)
     before = tree(out)
@@ -137,7 +144,9 @@ def test_stage_by_stage_gives_the_same_bytes(straight: Path, videos: Path, tmp_p
     assert tree(out) == tree(straight)
 
 
-def test_one_child_or_three_give_the_same_bytes(straight: Path, videos: Path, tmp_path: Path, run: Any, tree: Any) -> None:
+def test_one_child_or_three_give_the_same_bytes(
+    straight: Path, videos: Path, tmp_path: Path, run: Any, tree: Any
+) -> None:
     run(tmp_path / "c", videos, jobs=1)
     assert tree(tmp_path / "c") == tree(straight)
     run(tmp_path / "d", videos, jobs=3)
@@ -150,8 +159,8 @@ def test_stages_ask_for_what_they_need(straight: Path, tmp_path: Path, videos: P
     shutil.rmtree(out / "sources")
     with pytest.raises(UsageError, match="`scan`"):
         run(out, stages=("select",), name="other")
+    shutil.rmtree(out / "captions")
     with pytest.raises(VariantError, match="captions"):
-        shutil.rmtree(out / "captions")
         run(out, stages=("judge",), name="other")
 
 
@@ -171,18 +180,24 @@ def test_other_thresholds_need_a_name_or_replace(straight: Path, tmp_path: Path,
     reasons = set(read_all(out, "decisions/strict/*.parquet")["reason"].dropna())
     assert reasons == {"still"}
     # The clips that both keep were copied from the finished shard, not cut again.
-    assert counts.cut == {"encode": kept["strict"]} or counts.cut == {"copy": kept["strict"]} or counts.resumed_cuts == kept["strict"]
+    assert (
+        counts.cut == {"encode": kept["strict"]}
+        or counts.cut == {"copy": kept["strict"]}
+        or counts.resumed_cuts == kept["strict"]
+    )
     assert counts.export_frames == 0
 
 
-def test_replace_switches_and_leaves_what_a_fresh_run_makes(straight: Path, videos: Path, tmp_path: Path, run: Any, tree: Any) -> None:
+def test_replace_switches_and_leaves_what_a_fresh_run_makes(
+    straight: Path, videos: Path, tmp_path: Path, run: Any, tree: Any
+) -> None:
     out, fresh = tmp_path / "c", tmp_path / "d"
     shutil.copytree(straight, out)
     strict = ("select.still=motion < 5",)
     run(out, settings=strict, replace=True)
     run(fresh, videos, settings=strict)
     assert tree(out) == tree(fresh)
-    assert not [p for p in out.rglob(".new-*")]
+    assert not list(out.rglob(".new-*"))
 
 
 def test_percentile_is_worked_out_once_from_the_corpus(straight: Path, tmp_path: Path, run: Any) -> None:
@@ -215,7 +230,9 @@ def test_corpus_knows_its_environment(straight: Path) -> None:
 
 
 @pytest.mark.ray
-def test_ray_makes_the_same_bytes(straight: Path, videos: Path, tmp_path: Path, run: Callable[..., Any], tree: Any) -> None:
+def test_ray_makes_the_same_bytes(
+    straight: Path, videos: Path, tmp_path: Path, run: Callable[..., Any], tree: Any
+) -> None:
     out = tmp_path / "c"
     outcome, counts = run(out, videos, executor="ray")
     assert outcome.worked

@@ -115,7 +115,7 @@ GOOD_CLIP = {
         ("black", {"brightness": 0.01}),
         ("frozen", {"static_share": 0.95}),
         ("still", {"motion": 0.1}),
-        ("shaky", {"motion": 150.0}),
+        ("too_fast", {"motion": 150.0}),
         ("blurred", {"sharpness": 0.05}),
         ("flat", {"contrast": 0.01}),
         ("bars", {"bar_share": 0.4}),

@@ -1,0 +1,221 @@
+"""Killed anywhere, run again: the same bytes as a run that nobody disturbed, and nothing committed is done twice."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from curation import child
+from curation.corpus import Corpus
+from curation.storage import Store
+from pipelines.stages import scan
+
+
+class Death(BaseException):
+    """Stands for the power cord: nothing of ours handles it."""
+
+
+COMMITS = (
+    "plan/part-000001",
+    "plan/parts",
+    "transitions/part-000000",
+    "stills/part-000000",
+    "clips/part-000000",
+    "sources/part-000000",
+    "decisions/default/part-000001",
+    "shards/default/plan",
+    "shards/default/000000.tar",
+    "shards/default/000000.parquet",
+)
+"""In the order in which a run makes them."""
+
+
+def many_parts(videos: Path, out: Path, run: Any) -> Any:
+    return run(out, videos, settings=("plan.part_sources=2", "export.shard_samples=2"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(videos: Path, tmp_path_factory: pytest.TempPathFactory, run: Any) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "c"
+    many_parts(videos, out, run)
+    return out
+
+
+def test_death_at_any_commit_changes_nothing(
+    videos: Path, tmp_path: Path, run: Any, tree: Any, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dies before one commit after another, all in one corpus."""
+    out = tmp_path / "c"
+    for kind in COMMITS:
+        with monkeypatch.context() as patch:
+            already = len(_files(out))
+            _die_before(patch, kind)
+            with pytest.raises(Death):
+                many_parts(videos, out, run)
+            assert len(_files(out)) >= already
+    many_parts(videos, out, run)
+    assert tree(out) == tree(undisturbed)
+
+
+def _die_before(patch: pytest.MonkeyPatch, kind: str) -> None:
+    for name in ("commit_bytes", "commit_file"):
+        real = getattr(Store, name)
+
+        def commit(self: Store, path: str, *rest: Any, _real: Any = real) -> None:
+            if path.startswith(kind):
+                raise Death
+            _real(self, path, *rest)
+
+        patch.setattr(Store, name, commit)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [p for p in folder.rglob("*") if p.is_file() and ".scratch" not in p.parts]
+
+
+def test_finished_sources_of_an_unfinished_part_are_not_scanned_again(
+    videos: Path, tmp_path: Path, run: Any, tree: Any, straight: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "c"
+    with monkeypatch.context() as patch:
+        _die_before(patch, "transitions/")
+        with pytest.raises(Death):
+            run(out, videos)
+    _, counts = run(out, videos)
+    assert counts.resumed_sources == counts.sources == 4
+    assert tree(out) == tree(straight)
+
+
+def test_finished_cuts_of_an_unfinished_shard_are_not_cut_again(
+    videos: Path, tmp_path: Path, run: Any, tree: Any, straight: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "c"
+    with monkeypatch.context() as patch:
+        _die_before(patch, "shards/default/000000.tar")
+        with pytest.raises(Death):
+            run(out, videos)
+    _, counts = run(out, videos)
+    assert counts.resumed_cuts == sum(counts.cut.values()) == 4
+    assert tree(out) == tree(straight)
+
+
+def command(videos: Path, out: Path, executor: str) -> list[str]:
+    sets = ["plan.part_sources=1", "export.shard_samples=1", "select.unaesthetic=off", "select.blurred=off"]
+    return [
+        sys.executable, "-m", "pipelines.cli.main", "curate", str(videos), "--out", str(out), "--executor", executor, "--jobs", "2", "--no-report",
+        *[x for s in sets for x in ("--set", s)],
+    ]  # fmt: skip
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """kill -9 of the whole group and of whatever it started, Ray's daemons too."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGKILL)
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait()
+    psutil.wait_procs(family, timeout=20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["inline", "ray"])
+def test_kill_nine_at_random_moments(videos: Path, tmp_path: Path, executor: str, tree: Any) -> None:
+    """Five times kill -9 of the group at a random moment, then the same command once more."""
+    whole, out = tmp_path / "whole", tmp_path / "c"
+    subprocess.run(command(videos, whole, "inline"), check=True, capture_output=True)
+    rng = random.Random(7)
+    committed: dict[Path, int] = {}
+    for _ in range(5):
+        process = subprocess.Popen(
+            command(videos, out, executor), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            process.wait(timeout=rng.uniform(1.0, 9.0) + (8.0 if executor == "ray" else 0.0))
+        except subprocess.TimeoutExpired:
+            kill_tree(process)
+        now = {p: p.stat().st_ino for p in out.glob("sources/*.parquet")}
+        assert all(now[p] == inode for p, inode in committed.items())  # committed parts were not written again
+        committed = now
+    subprocess.run(command(videos, out, executor), check=True, capture_output=True)
+    assert tree(out) == tree(whole)
+
+
+def fifo_part(tmp_path: Path, run: Any, stall: float) -> Path:
+    """A corpus planned with one source that never gives a byte."""
+    folder = tmp_path / "v"
+    folder.mkdir()
+    os.mkfifo(folder / "hangs.mp4")
+    run(tmp_path / "c", folder, settings=(f"scan.stall_s={stall}",), stages=())
+    return folder
+
+
+def test_source_that_hangs_becomes_a_row(tmp_path: Path, run: Any) -> None:
+    fifo_part(tmp_path, run, 1.0)
+    run(tmp_path / "c", settings=("scan.stall_s=1",), stages=("scan",))
+    (row,) = Corpus.open(tmp_path / "c").read("sources", 0).to_pylist()
+    assert (row["status"], row["error_code"]) == ("error", "timeout")
+    assert "no frame for scan.stall_s = 1 seconds" in row["error"]
+
+
+def test_source_whose_decoder_dies_becomes_a_row(tmp_path: Path, run: Any) -> None:
+    fifo_part(tmp_path, run, 600.0)
+    corpus = Corpus.open(tmp_path / "c")
+    (segment,) = corpus.read("plan", 0).column("segment_id").to_pylist()
+    attempts = scan.scratch(corpus, 0) / segment / child.ATTEMPT_FILE
+    done = threading.Event()
+
+    def assassin() -> None:
+        while not done.wait(0.05):
+            if attempts.exists():
+                for member in psutil.Process().children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                        if "spawn_main" in " ".join(member.cmdline()):
+                            member.kill()
+
+    thread = threading.Thread(target=assassin)
+    thread.start()
+    try:
+        run(tmp_path / "c", settings=("scan.stall_s=600",), stages=("scan",))
+    finally:
+        done.set()
+        thread.join()
+    (row,) = corpus.read("sources", 0).to_pylist()
+    assert (row["status"], row["error_code"]) == ("error", "crashed")
+    assert "SIGKILL" in row["error"]
+
+
+def test_source_that_keeps_killing_its_worker_is_given_up(videos: Path, tmp_path: Path, run: Any) -> None:
+    """As if the worker had died three times in this run while this source was at work."""
+    from pipelines.chain import SCAN
+    from pipelines.context import Context
+    from pipelines.inline_run import run_inline
+    from schemas.recipe import CurateRecipe
+
+    run(tmp_path / "c", videos, stages=())
+    corpus = Corpus.open(tmp_path / "c")
+    plan = {r["rel_path"]: r["segment_id"] for r in corpus.read("plan", 0).to_pylist()}
+    folder = scan.scratch(corpus, 0) / plan["captioned.mp4"]
+    folder.mkdir(parents=True)
+    for _ in range(scan.POISON_AFTER):
+        child._count_attempt(folder, "this run")
+    events: list[dict[str, Any]] = []
+    run_inline(Context(corpus.store.uri, "this run", 2, CurateRecipe()), [SCAN], [0], events.append)
+    rows = {r["rel_path"]: r["error_code"] for r in corpus.read("sources", 0).to_pylist()}
+    assert rows == {
+        "captioned.mp4": "poison",
+        "two_shots.mp4": None,
+        "sub/third one.mkv": None,
+        "sub/empty.mp4": "empty_file",
+    }
+    assert child.attempts(folder, "another run") == 0  # a person who stops runs does not poison anything
