@@ -133,7 +133,9 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def _count_attempt(folder: Path, run_id: str) -> None:
-    (folder / ATTEMPT_FILE).write_text(json.dumps({"run": run_id, "count": attempts(folder, run_id) + 1}), encoding="utf-8")
+    (folder / ATTEMPT_FILE).write_text(
+        json.dumps({"run": run_id, "count": attempts(folder, run_id) + 1}), encoding="utf-8"
+    )
 
 
 def attempts(folder: Path, run_id: str) -> int:
@@ -154,12 +156,16 @@ def read_hash(folder: Path) -> tuple[str | None, int | None]:
     return sha256, int(size)
 
 
-def write_result(folder: Path, source: dict[str, Any], transitions: list[dict[str, Any]], clips: list[dict[str, Any]]) -> None:
+def write_result(
+    folder: Path, source: dict[str, Any], transitions: list[dict[str, Any]], clips: list[dict[str, Any]]
+) -> None:
     """Put a segment's answer in its folder in one step."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STALL_FILE).unlink(missing_ok=True)
     scratch = folder / (RESULT_FILE + ".tmp")
-    scratch.write_text(json.dumps({"source": source, "transitions": transitions, "clips": clips}, allow_nan=False), encoding="utf-8")
+    scratch.write_text(
+        json.dumps({"source": source, "transitions": transitions, "clips": clips}, allow_nan=False), encoding="utf-8"
+    )
     scratch.replace(folder / RESULT_FILE)
 
 

@@ -28,8 +28,8 @@ from schemas.tables import FORMAT_VERSION, TABLES
 SCAN_VERSION = 1
 """Raised when the scan's algorithm changes what it writes; part of the corpus fingerprint."""
 
-VARIANT_TABLES = ("selections", "captions", "decisions")
-"""Tables that exist once per name; `shards` does too, but its parts are tars."""
+LIMITS = frozenset({"stall_s", "source_limit_s", "error_rate_limit", "error_rate_after"})
+"""Settings of the scan that are no part of what a corpus is."""
 
 
 def part_name(part: int) -> str:
@@ -55,7 +55,10 @@ class Corpus:
         """
         store = Store(uri)
         if not store.exists("corpus.json"):
-            raise UsageError(f"`{store.uri}` is not a corpus (it has no corpus.json).", fix="Make one with `stiv curate VIDEOS --out FOLDER`.")
+            raise UsageError(
+                f"`{store.uri}` is not a corpus (it has no corpus.json).",
+                fix="Make one with `stiv curate VIDEOS --out FOLDER`.",
+            )
         facts = json.loads(store.read_bytes("corpus.json"))
         if facts.get("format") != FORMAT_VERSION:
             raise UsageError(
@@ -79,8 +82,14 @@ class Corpus:
                     fix="The scan recipe belongs to the corpus: choose another --out for the new one, or run with the old settings.",
                 )
             return corpus
-        if store.local is not None and store.local.exists() and any(not n.startswith(".") for n in os.listdir(store.local)):
-            raise UsageError(f"`{store.uri}` exists, is not empty and is not a corpus.", fix="Give an empty or new folder to --out.")
+        if (
+            store.local is not None
+            and store.local.exists()
+            and any(not n.startswith(".") for n in os.listdir(store.local))
+        ):
+            raise UsageError(
+                f"`{store.uri}` exists, is not empty and is not a corpus.", fix="Give an empty or new folder to --out."
+            )
         facts = {"format": FORMAT_VERSION, "engine": engine_version(), **wanted, "environment": environment()}
         store.commit_bytes("corpus.json", _pretty(facts))
         return Corpus(store, facts)
@@ -113,7 +122,11 @@ class Corpus:
 
     def variants(self, table: str) -> list[str]:
         """Names of a table's variants."""
-        return [n for n in self.store.names(table) if not n.startswith(".") and self.store.exists(f"{table}/{n}/variant.json")]
+        return [
+            n
+            for n in self.store.names(table)
+            if not n.startswith(".") and self.store.exists(f"{table}/{n}/variant.json")
+        ]
 
     def _parts_in(self, folder: str) -> list[int]:
         return [
@@ -170,7 +183,9 @@ def hold(store: Store, what: str) -> Iterator[None]:
                 fix="Wait for it, or stop it; nothing it has finished is lost.",
             ) from None
         handle.truncate(0)
-        handle.write(f"{what}, process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        handle.write(
+            f"{what}, process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        )
         handle.flush()
         try:
             yield
@@ -182,8 +197,9 @@ def scan_facts(recipe: CurateRecipe) -> dict[str, Any]:
     """The part of a recipe that makes a corpus what it is, with its fingerprint."""
     settings = recipe.model_dump(mode="json")
     kept: dict[str, Any] = {"plan": settings["plan"], "scan": settings["scan"]}
-    # Limits decide when a run gives up, not what a scanned source's rows say.
-    identity = {**kept, "scan": {k: v for k, v in kept["scan"].items() if not k.startswith("error_rate")}, "version": SCAN_VERSION}
+    # Limits decide when a run gives up, not what the rows of a scanned source say: they may change.
+    scan = {k: v for k, v in kept["scan"].items() if k not in LIMITS}
+    identity = {**kept, "scan": scan, "version": SCAN_VERSION}
     return {"recipe": kept, "fingerprint": fingerprint(identity)}
 
 
@@ -195,7 +211,9 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
             found += differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
         return found
     if isinstance(old, list) and isinstance(new, list) and _named(old) and _named(new):
-        return differences({r["name"]: r for r in old}, {r["name"]: r for r in new}, path) or ([] if old == new else [f"{path}: another order"])
+        return differences({r["name"]: r for r in old}, {r["name"]: r for r in new}, path) or (
+            [] if old == new else [f"{path}: another order"]
+        )
     return [] if old == new else [f"{path}: {_short(old)} → {_short(new)}"]
 
 

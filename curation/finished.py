@@ -59,8 +59,7 @@ def _index_rows(corpus: Corpus, path: str, wanted: set[str]) -> list[dict[str, A
     rows: list[dict[str, Any]] = []
     for shard in sorted(shards):
         if corpus.store.exists(f"{path}/{shard}.parquet"):
-            rows += [r for r in corpus.store.read_table(f"{path}/{shard}.parquet").to_pylist() if r["clip_id"] in wanted]
+            rows += [
+                r for r in corpus.store.read_table(f"{path}/{shard}.parquet").to_pylist() if r["clip_id"] in wanted
+            ]
     return rows
-
-
-

@@ -27,10 +27,9 @@ def joined_columns(table: Table, keys: Iterable[str] = ("clip_id", "source_id"))
     return [(c, joined_name(table.name, c)) for c in table.names if c not in set(keys)]
 
 
-CLIPS_ALL: list[tuple[str, str, str]] = (
-    [("clips", c, c) for c in CLIPS.names]
-    + [(t.name, c, n) for t in (SOURCES, SELECTIONS, CAPTIONS, DECISIONS, SHARDS) for c, n in joined_columns(t)]
-)
+CLIPS_ALL: list[tuple[str, str, str]] = [("clips", c, c) for c in CLIPS.names] + [
+    (t.name, c, n) for t in (SOURCES, SELECTIONS, CAPTIONS, DECISIONS, SHARDS) for c, n in joined_columns(t)
+]
 """(table, column, name in the wide row) for every column of `clips_all`."""
 
 

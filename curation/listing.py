@@ -72,7 +72,10 @@ def list_inputs(inputs: Iterable[str], out: Path | None = None) -> list[Entry]:
 
 def _list_one(text: str, out: Path | None) -> Iterator[Entry]:
     if is_uri(text):
-        raise UsageError(f"`{text}` is a remote address, and remote inputs are not read yet.", fix="Mount or copy the videos to a local folder and name that.")
+        raise UsageError(
+            f"`{text}` is a remote address, and remote inputs are not read yet.",
+            fix="Mount or copy the videos to a local folder and name that.",
+        )
     path = Path(text.removeprefix("file://")).absolute()
     if path.is_dir():
         _refuse_output_inside(path, out)
@@ -85,7 +88,10 @@ def _list_one(text: str, out: Path | None) -> Iterator[Entry]:
     elif glob.has_magic(text):
         matches = sorted(glob.glob(text, recursive=True))
         if not matches:
-            raise UsageError(f"Nothing matches `{text}`.", fix="Check the pattern; in a shell, quote it so that it arrives here as it is.")
+            raise UsageError(
+                f"Nothing matches `{text}`.",
+                fix="Check the pattern; in a shell, quote it so that it arrives here as it is.",
+            )
         root = _plain_prefix(Path(text).absolute())
         for match in matches:
             item = Path(match).absolute()
@@ -95,7 +101,10 @@ def _list_one(text: str, out: Path | None) -> Iterator[Entry]:
             elif item.suffix.lower().lstrip(".") in MEDIA_EXTENSIONS:
                 yield _entry(item, _relative(item, root))
     else:
-        raise UsageError(f"`{text}` is not there.", fix="Name a video, a folder, a glob, or a manifest (.txt, .csv, .jsonl, .parquet).")
+        raise UsageError(
+            f"`{text}` is not there.",
+            fix="Name a video, a folder, a glob, or a manifest (.txt, .csv, .jsonl, .parquet).",
+        )
 
 
 def _refuse_output_inside(folder: Path, out: Path | None) -> None:
@@ -110,7 +119,10 @@ def _folder(folder: Path, root: Path) -> Iterator[Entry]:
     """Media files below a folder, hidden ones left out, links followed once."""
 
     def refuse(error: OSError) -> None:
-        raise UsageError(f"The folder `{error.filename}` cannot be listed: {error.strerror}.", fix="Change its permissions, or leave it out of the input.")
+        raise UsageError(
+            f"The folder `{error.filename}` cannot be listed: {error.strerror}.",
+            fix="Change its permissions, or leave it out of the input.",
+        )
 
     seen: set[str] = set()
     for here, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
@@ -165,7 +177,10 @@ def _manifest(path: Path) -> Iterator[Entry]:
             )
         uri = uri.strip()
         if is_uri(uri):
-            raise UsageError(f"Manifest `{path}`, entry {number}: `{uri}` is a remote address, and remote inputs are not read yet.", fix="Use local paths.")
+            raise UsageError(
+                f"Manifest `{path}`, entry {number}: `{uri}` is a remote address, and remote inputs are not read yet.",
+                fix="Use local paths.",
+            )
         item = Path(os.path.normpath(path.parent / uri.removeprefix("file://")))
         yield _entry(
             item,
@@ -173,7 +188,11 @@ def _manifest(path: Path) -> Iterator[Entry]:
             caption=_text(row.pop("caption", None)),
             license=_text(row.pop("license", None)),
             tags=_tags(row.pop("tags", None)),
-            extra={str(k): t for k, v in sorted(row.items(), key=lambda kv: str(kv[0])) if k is not None and (t := _text(v)) is not None},
+            extra={
+                str(k): t
+                for k, v in sorted(row.items(), key=lambda kv: str(kv[0]))
+                if k is not None and (t := _text(v)) is not None
+            },
         )
 
 
@@ -186,7 +205,10 @@ def _manifest_rows(path: Path) -> Iterator[dict[str, Any]]:
             with path.open(encoding="utf-8-sig", newline="") as handle:
                 reader = csv.DictReader(handle)
                 if "uri" not in (reader.fieldnames or []):
-                    raise UsageError(f"Manifest `{path}` has no column `uri` (it has: {', '.join(reader.fieldnames or []) or 'none'}).", fix="Name the column with the videos' paths `uri`.")
+                    raise UsageError(
+                        f"Manifest `{path}` has no column `uri` (it has: {', '.join(reader.fieldnames or []) or 'none'}).",
+                        fix="Name the column with the videos' paths `uri`.",
+                    )
                 yield from reader
         else:
             with path.open(encoding="utf-8-sig") as handle:
@@ -196,18 +218,29 @@ def _manifest_rows(path: Path) -> Iterator[dict[str, Any]]:
                         continue
                     yield {"uri": text} if kind == ".txt" else _json_row(path, number, text)
     except UnicodeDecodeError as error:
-        raise UsageError(f"Manifest `{path}` is not UTF-8 text ({error.reason} at byte {error.start}).", fix="Save it as UTF-8.") from None
+        raise UsageError(
+            f"Manifest `{path}` is not UTF-8 text ({error.reason} at byte {error.start}).", fix="Save it as UTF-8."
+        ) from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"Manifest `{path}` cannot be read: {error}.", fix="Check the file; .parquet, .csv, .jsonl and .txt are understood.") from None
+        raise UsageError(
+            f"Manifest `{path}` cannot be read: {error}.",
+            fix="Check the file; .parquet, .csv, .jsonl and .txt are understood.",
+        ) from None
 
 
 def _json_row(path: Path, number: int, text: str) -> dict[str, Any]:
     try:
         row = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UsageError(f"Manifest `{path}`, line {number}: {error.msg} (column {error.colno}).", fix="Each line must be one JSON object.") from None
+        raise UsageError(
+            f"Manifest `{path}`, line {number}: {error.msg} (column {error.colno}).",
+            fix="Each line must be one JSON object.",
+        ) from None
     if not isinstance(row, dict):
-        raise UsageError(f"Manifest `{path}`, line {number}: a JSON {type(row).__name__} stands where an object should.", fix='Each line must be one JSON object, such as {"uri": "a.mp4"}.')
+        raise UsageError(
+            f"Manifest `{path}`, line {number}: a JSON {type(row).__name__} stands where an object should.",
+            fix='Each line must be one JSON object, such as {"uri": "a.mp4"}.',
+        )
     return row
 
 

@@ -37,7 +37,13 @@ class ScanResult:
 
 
 def scan_source(
-    path: Path, source_id: str, settings: Scan, stills_file: BinaryIO, *, threads: int = 1, alive: Callable[[], None] = lambda: None
+    path: Path,
+    source_id: str,
+    settings: Scan,
+    stills_file: BinaryIO,
+    *,
+    threads: int = 1,
+    alive: Callable[[], None] = lambda: None,
 ) -> ScanResult:
     """Scan one source.
 

@@ -48,7 +48,9 @@ def read_plan(corpus: Corpus, variant: Variant) -> dict[str, list[tuple[str, int
     return plan
 
 
-def extend_shard_plan(corpus: Corpus, variant: Variant, decisions: Variant, settings: Export) -> dict[str, list[tuple[str, int]]]:
+def extend_shard_plan(
+    corpus: Corpus, variant: Variant, decisions: Variant, settings: Export
+) -> dict[str, list[tuple[str, int]]]:
     """Plan shards for the parts that the plan does not cover yet, and give the whole plan.
 
     Old shards keep their clips, so the last of them may stay smaller than the rest.

@@ -40,7 +40,10 @@ def storage_errors(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = (error.strerror or str(error)).rstrip(".")
-        fix = _HINTS.get(error.errno or 0, "Check the path and the storage, then run the same command again; everything finished is kept.")
+        fix = _HINTS.get(
+            error.errno or 0,
+            "Check the path and the storage, then run the same command again; everything finished is kept.",
+        )
         raise StorageError(f"{what} failed: {reason}.", fix=fix) from error
 
 
@@ -61,7 +64,10 @@ class Store:
             try:
                 base, self._root = pafs.FileSystem.from_uri(self.uri)
             except (pa.ArrowInvalid, OSError) as error:
-                raise UsageError(f"`{self.uri}` is not a storage address that can be used: {error}.", fix="Give a folder, or an address such as s3://bucket/folder.") from None
+                raise UsageError(
+                    f"`{self.uri}` is not a storage address that can be used: {error}.",
+                    fix="Give a folder, or an address such as s3://bucket/folder.",
+                ) from None
             self.local: Path | None = None
             self.fs: pafs.FileSystem = base
         else:
@@ -198,7 +204,11 @@ class Store:
         if self.local is not None:
             base = self.local / ".scratch"
         else:
-            base = Path(os.environ.get("STIV_SCRATCH", tempfile.gettempdir())) / "stiv" / uuid.uuid5(uuid.NAMESPACE_URL, self.uri).hex
+            base = (
+                Path(os.environ.get("STIV_SCRATCH", tempfile.gettempdir()))
+                / "stiv"
+                / uuid.uuid5(uuid.NAMESPACE_URL, self.uri).hex
+            )
         folder = base.joinpath(*names)
         with storage_errors(f"Creating `{folder}`"):
             folder.mkdir(parents=True, exist_ok=True)

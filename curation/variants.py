@@ -49,7 +49,9 @@ class Variant:
 
 def identity(table: str, settings: dict[str, Any], inputs: dict[str, dict[str, str]]) -> str:
     """Fingerprint of a variant. Names of inputs do not count, their content does."""
-    return fingerprint({"settings": settings, "inputs": {k: v["fingerprint"] for k, v in inputs.items()}, "version": ALGORITHM[table]})
+    return fingerprint(
+        {"settings": settings, "inputs": {k: v["fingerprint"] for k, v in inputs.items()}, "version": ALGORITHM[table]}
+    )
 
 
 def load(corpus: Corpus, table: str, name: str) -> Variant | None:
@@ -68,7 +70,8 @@ def need(corpus: Corpus, table: str, name: str) -> Variant:
     if found is None:
         others = corpus.variants(table)
         raise VariantError(
-            f"There is no `{table}` variant named `{name}` in `{corpus.store.uri}`" + (f" (there are: {', '.join(others)})." if others else "."),
+            f"There is no `{table}` variant named `{name}` in `{corpus.store.uri}`"
+            + (f" (there are: {', '.join(others)})." if others else "."),
             fix=f"Make it with `stiv {COMMAND[table]} {corpus.store.uri}`, or name another.",
         )
     return found
@@ -100,7 +103,10 @@ def prepare(
             corpus.store.remove(f"{table}/{_new(name)}")  # a replacement that was begun and is not wanted any more
         return current
     if current is not None and not replace:
-        raise VariantError(_conflict(corpus, table, name, current, settings, inputs), fix=f"Choose a new --name for the new one, or run with --replace to put it in the place of `{name}`.")
+        raise VariantError(
+            _conflict(corpus, table, name, current, settings, inputs),
+            fix=f"Choose a new --name for the new one, or run with --replace to put it in the place of `{name}`.",
+        )
     folder = name if current is None else _new(name)
     if current is not None:
         begun = _read(corpus, table, name, folder)
@@ -163,19 +169,36 @@ def _read(corpus: Corpus, table: str, name: str, folder: str) -> Variant | None:
         data = json.loads(corpus.store.read_bytes(path))
         return Variant(table, name, data["settings"], data["inputs"], data["fingerprint"], folder, data["resolved"])
     except (ValueError, KeyError) as error:
-        raise UsageError(f"`{corpus.store.uri}/{path}` is damaged ({error}).", fix=f"Delete the folder `{table}/{folder}` and run the command again.") from None
+        raise UsageError(
+            f"`{corpus.store.uri}/{path}` is damaged ({error}).",
+            fix=f"Delete the folder `{table}/{folder}` and run the command again.",
+        ) from None
 
 
 def _write(corpus: Corpus, variant: Variant) -> None:
-    data = {"settings": variant.settings, "inputs": variant.inputs, "fingerprint": variant.fingerprint, "resolved": variant.resolved, "algorithm": ALGORITHM[variant.table]}
-    corpus.store.commit_bytes(f"{variant.path}/variant.json", (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    data = {
+        "settings": variant.settings,
+        "inputs": variant.inputs,
+        "fingerprint": variant.fingerprint,
+        "resolved": variant.resolved,
+        "algorithm": ALGORITHM[variant.table],
+    }
+    corpus.store.commit_bytes(
+        f"{variant.path}/variant.json", (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    )
 
 
-def _conflict(corpus: Corpus, table: str, name: str, current: Variant, settings: dict[str, Any], inputs: dict[str, dict[str, str]]) -> str:
+def _conflict(
+    corpus: Corpus, table: str, name: str, current: Variant, settings: dict[str, Any], inputs: dict[str, dict[str, str]]
+) -> str:
     changes = differences(current.settings, settings)
     for key in sorted(inputs.keys() | current.inputs.keys()):
         old, new = current.inputs.get(key), inputs.get(key)
         if (old or {}).get("fingerprint") != (new or {}).get("fingerprint"):
-            changes.append(f"its input `{key}` has changed" if old and new and old["name"] == new["name"] else f"it reads `{key}` from `{(new or {}).get('name')}` instead of `{(old or {}).get('name')}`")
+            changes.append(
+                f"its input `{key}` has changed"
+                if old and new and old["name"] == new["name"]
+                else f"it reads `{key}` from `{(new or {}).get('name')}` instead of `{(old or {}).get('name')}`"
+            )
     detail = "; ".join(changes) if changes else "the algorithm is of another version"
     return f"The {table} named `{name}` in `{corpus.store.uri}` were made otherwise: {detail}."

@@ -197,7 +197,7 @@ def _yaml_lines(model: BaseModel, depth: int) -> list[str]:
             sort_keys=False,
             allow_unicode=True,
             width=1000,
-            default_flow_style=None if name != "rules" else False,
+            default_flow_style=False,
         )
         lines += [pad + line for line in text.rstrip().splitlines()]
     return lines

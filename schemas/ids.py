@@ -29,7 +29,17 @@ def clip_id(source: str, stream_index: int, start_pts: int, end_pts: int) -> str
 
 def segment_id(rel_path: str, size: int | None, mtime_ns: int | None, segment: int, segments: int) -> str:
     """Id of a plan row. Only orders and names work; never ends up in a clip's identity."""
-    return "g" + digest("segment", rel_path, size if size is not None else -1, mtime_ns if mtime_ns is not None else -1, segment, segments)[:31]
+    return (
+        "g"
+        + digest(
+            "segment",
+            rel_path,
+            size if size is not None else -1,
+            mtime_ns if mtime_ns is not None else -1,
+            segment,
+            segments,
+        )[:31]
+    )
 
 
 def canonical(value: Any) -> str:

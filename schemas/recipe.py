@@ -19,16 +19,31 @@ class _Section(BaseModel):
 class Plan(_Section):
     """How the input is split into parts, the unit of work and of commit."""
 
-    part_minutes: float = Field(10.0, gt=0, description="CPU-minutes of scanning that a part should hold, estimated from file sizes.")
+    part_minutes: float = Field(
+        10.0, gt=0, description="CPU-minutes of scanning that a part should hold, estimated from file sizes."
+    )
     part_sources: int = Field(2000, ge=1, description="Most sources in a part.")
 
 
 class Shots(_Section):
     """Finding transitions and making clips of what lies between them."""
 
-    adaptive_threshold: float = Field(3.0, gt=0, description="PySceneDetect AdaptiveDetector: how far a frame's change stands out from its neighbours' to nominate a cut.")
-    histogram_threshold: float = Field(0.20, gt=0, le=1, description="PySceneDetect HistogramDetector: luma histogram difference that nominates a gradual change.")
-    trim_frames: int = Field(2, ge=0, description="Frames removed on each side of a cut; fades and dissolves are removed whole, and these frames besides.")
+    adaptive_threshold: float = Field(
+        3.0,
+        gt=0,
+        description="PySceneDetect AdaptiveDetector: how far a frame's change stands out from its neighbours' to nominate a cut.",
+    )
+    histogram_threshold: float = Field(
+        0.20,
+        gt=0,
+        le=1,
+        description="PySceneDetect HistogramDetector: luma histogram difference that nominates a gradual change.",
+    )
+    trim_frames: int = Field(
+        2,
+        ge=0,
+        description="Frames removed on each side of a cut; fades and dissolves are removed whole, and these frames besides.",
+    )
     min_s: float = Field(2.0, gt=0, description="Shortest clip in seconds; shorter pieces are not made into clips.")
     max_s: float = Field(20.0, gt=0, description="Longest clip in seconds; longer shots are split.")
 
@@ -45,7 +60,9 @@ class Stills(_Section):
     short_side: int = Field(512, ge=64, le=2160, description="Short side in pixels; smaller sources keep their size.")
     quality: int = Field(90, ge=30, le=100, description="JPEG quality.")
     per_second: float = Field(1.0, gt=0, le=2, description="Stills per second of clip, within the two limits below.")
-    least: int = Field(4, ge=1, le=64, description="Fewest stills of a clip (a clip with fewer sampled frames has those).")
+    least: int = Field(
+        4, ge=1, le=64, description="Fewest stills of a clip (a clip with fewer sampled frames has those)."
+    )
     most: int = Field(16, ge=1, le=256, description="Most stills of a clip.")
 
     @model_validator(mode="after")
@@ -60,10 +77,21 @@ class Scan(_Section):
 
     shots: Shots = Shots()
     stills: Stills = Stills()
-    stall_s: float = Field(60.0, gt=0, description="A source that gives no frame for this many seconds is stopped and recorded as `timeout`.")
+    stall_s: float = Field(
+        60.0,
+        gt=0,
+        description="A source that gives no frame for this many seconds is stopped and recorded as `timeout`.",
+    )
     source_limit_s: float = Field(6 * 3600.0, gt=0, description="A source may take at most this many seconds in all.")
-    max_pixels: int = Field(8192 * 4320, ge=64, description="Largest frame, width × height; larger ones are recorded as `unsupported`.")
-    error_rate_limit: float = Field(0.5, ge=0, le=1, description="Share of sources with status `error` over which a run stops with exit code 3; counted from `error_rate_after` sources on.")
+    max_pixels: int = Field(
+        8192 * 4320, ge=64, description="Largest frame, width × height; larger ones are recorded as `unsupported`."
+    )
+    error_rate_limit: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of sources with status `error` over which a run stops with exit code 3; counted from `error_rate_after` sources on.",
+    )
     error_rate_after: int = Field(100, ge=1, description="Sources to see before the error rate may stop a run.")
 
 
@@ -71,7 +99,10 @@ class Rule(_Section):
     """One named predicate: a clip for which ``drop`` is true is dropped, and says so by this name."""
 
     name: Name = Field(description="Recorded as the reason; lower-case letters, digits, underscores.")
-    drop: str = Field(min_length=1, description="One scalar SQL expression (DuckDB) over the columns of `clips_all`. NULL drops nothing and is counted as unknown. `percentile(column, q)` stands for that percentile of the corpus.")
+    drop: str = Field(
+        min_length=1,
+        description="One scalar SQL expression (DuckDB) over the columns of `clips_all`. NULL drops nothing and is counted as unknown. `percentile(column, q)` stands for that percentile of the corpus.",
+    )
 
 
 def _rules(*pairs: tuple[str, str]) -> tuple[Rule, ...]:
@@ -97,7 +128,10 @@ class Select(_Rules):
     rules: tuple[Rule, ...] = Field(
         _rules(
             ("damaged", "damaged_frames > 0"),
-            ("too_small", "least(width - bar_left - bar_right, height - bar_top - bar_bottom) < 240"),
+            (
+                "too_small",
+                "least(width - coalesce(bar_left + bar_right, 0), height - coalesce(bar_top + bar_bottom, 0)) < 240",
+            ),
             ("black", "black_share > 0.2 OR brightness < 0.03"),
             ("frozen", "static_share > 0.8"),
             ("still", "motion < 0.1"),
@@ -173,14 +207,35 @@ class Judge(_Rules):
 class Export(_Section):
     """Cutting the survivors and packing them into WebDataset tars."""
 
-    short_side: int = Field(720, ge=16, le=4320, description="Largest short side in pixels of an exported clip; smaller clips keep their size.")
+    short_side: int = Field(
+        720,
+        ge=16,
+        le=4320,
+        description="Largest short side in pixels of an exported clip; smaller clips keep their size.",
+    )
     crf: int = Field(20, ge=0, le=51, description="x264 quality where a clip is encoded: lower is better and larger.")
-    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"] = Field("veryfast", description="x264 preset where a clip is encoded.")
-    keyframe_interval_s: float = Field(1.0, gt=0, le=60, description="Longest distance between codec keyframes in an encoded clip: short makes random access in training cheap.")
-    audio: Literal["drop", "keep"] = Field("drop", description="`keep` encodes the sound of the span as AAC, or copies it with a copied clip.")
-    copy_allowed: bool = Field(True, description="Copy packets where start, size, pixel format, rotation and keyframe distance of the source allow it; else always encode.")
-    copy_start_tolerance_s: float = Field(0.5, ge=0, description="A copied clip may start this much later than its span, at a codec keyframe.")
-    copy_keyframe_interval_s: float = Field(2.0, gt=0, description="Longest distance between codec keyframes that a copied clip may have.")
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"] = (
+        Field("veryfast", description="x264 preset where a clip is encoded.")
+    )
+    keyframe_interval_s: float = Field(
+        1.0,
+        gt=0,
+        le=60,
+        description="Longest distance between codec keyframes in an encoded clip: short makes random access in training cheap.",
+    )
+    audio: Literal["drop", "keep"] = Field(
+        "drop", description="`keep` encodes the sound of the span as AAC, or copies it with a copied clip."
+    )
+    copy_allowed: bool = Field(
+        True,
+        description="Copy packets where start, size, pixel format, rotation and keyframe distance of the source allow it; else always encode.",
+    )
+    copy_start_tolerance_s: float = Field(
+        0.5, ge=0, description="A copied clip may start this much later than its span, at a codec keyframe."
+    )
+    copy_keyframe_interval_s: float = Field(
+        2.0, gt=0, description="Longest distance between codec keyframes that a copied clip may have."
+    )
     shard_mb: float = Field(512.0, gt=0, description="Estimated size of a tar in megabytes (10^6 bytes).")
     shard_samples: int = Field(2000, ge=1, description="Most samples in a tar.")
 

@@ -33,10 +33,7 @@ class Table:
     def arrow(self) -> pa.Schema:
         """The schema as written to parquet; unit and meaning travel as field metadata."""
         return pa.schema(
-            [
-                pa.field(c.name, c.type, c.nullable, {"unit": c.unit, "meaning": c.meaning})
-                for c in self.columns
-            ],
+            [pa.field(c.name, c.type, c.nullable, {"unit": c.unit, "meaning": c.meaning}) for c in self.columns],
             metadata={"stiv_table": self.name, "stiv_format": str(FORMAT_VERSION)},
         )
 
@@ -69,11 +66,19 @@ PLAN = Table(
     "plan",
     "a segment: a source, or a time span of one",
     (
-        _col("segment_id", S, "", "hash of the path relative to its input root, size, modification time and span", False),
+        _col(
+            "segment_id", S, "", "hash of the path relative to its input root, size, modification time and span", False
+        ),
         _col("uri", S, "", "where the source was when it was listed", False),
         _col("rel_path", S, "", "path relative to the input root, with forward slashes", False),
         _col("bytes", I64, "bytes", "size when listed; NULL where the listing does not tell", True),
-        _col("mtime_ns", I64, "ns", "modification time when listed, since 1970; NULL where the listing does not tell", True),
+        _col(
+            "mtime_ns",
+            I64,
+            "ns",
+            "modification time when listed, since 1970; NULL where the listing does not tell",
+            True,
+        ),
         _col("segment", I32, "", "number of this segment within its source, from 0", False),
         _col("segments", I32, "", "number of segments of the source", False),
         _col("from_s", F64, "s", "start of the segment in the source's time; NULL: from the first frame"),
@@ -117,7 +122,12 @@ SOURCES = Table(
         _col("color_transfer", S, "", "as FFmpeg names it; NULL where unspecified"),
         _col("color_primaries", S, "", "as FFmpeg names it; NULL where unspecified"),
         _col("frames_decoded", I64, "frames", "frames decoded for the scan, repeats included (decode ledger)"),
-        _col("damaged_frames", I64, "frames", "frames flagged as corrupt, or decoded between an error and the next recovery point"),
+        _col(
+            "damaged_frames",
+            I64,
+            "frames",
+            "frames flagged as corrupt, or decoded between an error and the next recovery point",
+        ),
         _col("license", S, "", "licence that the manifest gave"),
         _col("tags", STRINGS, "", "tags that the manifest gave"),
         _col("extra", STRING_MAP, "", "further columns of the manifest, as text"),
@@ -129,7 +139,13 @@ TRANSITIONS = Table(
     "a change of shot",
     (
         _SOURCE_ID,
-        _col("start_frame", I64, "frames", "first frame of the transition; for a cut the first frame of the new shot", False),
+        _col(
+            "start_frame",
+            I64,
+            "frames",
+            "first frame of the transition; for a cut the first frame of the new shot",
+            False,
+        ),
         _col("end_frame", I64, "frames", "first frame after the transition; equals start_frame for a cut", False),
         _col("start_s", F64, "s", "time of start_frame", False),
         _col("end_s", F64, "s", "time of end_frame", False),
@@ -142,10 +158,20 @@ TRANSITIONS = Table(
 SIGNAL_COLUMNS = (
     _col("motion", F32, "% of diagonal / s", "mean length of the optical flow (DIS) over the clip"),
     _col("motion_p95", F32, "% of diagonal / s", "95th percentile over time of the mean flow length"),
-    _col("sharpness", F32, "0..1", "fine detail against coarser detail on the native luma plane; blurred or enlarged is low; NULL where there is no structure"),
+    _col(
+        "sharpness",
+        F32,
+        "0..1",
+        "fine detail against coarser detail on the native luma plane; blurred or enlarged is low; NULL where there is no structure",
+    ),
     _col("brightness", F32, "0..1", "mean luminance (0 black, 1 white)"),
     _col("contrast", F32, "0..1", "standard deviation of luminance, as a share of its largest possible value"),
-    _col("colourfulness", F32, "0..", "Hasler and Süsstrunk's M3 measure: 0 grey, about 33 average, over 80 very colourful"),
+    _col(
+        "colourfulness",
+        F32,
+        "0..",
+        "Hasler and Süsstrunk's M3 measure: 0 grey, about 33 average, over 80 very colourful",
+    ),
     _col("black_share", F32, "0..1", "share of samples that are black all over"),
     _col("static_share", F32, "0..1", "share of samples without visible change from the one before"),
     _col("bar_top", I32, "px", "height of a black bar at the top, in displayed pixels"),
@@ -156,7 +182,12 @@ SIGNAL_COLUMNS = (
     _col("phash_a", U64, "", "64-bit perceptual hash at 1/6 of the clip, bars removed"),
     _col("phash_b", U64, "", "64-bit perceptual hash at 1/2 of the clip, bars removed"),
     _col("phash_c", U64, "", "64-bit perceptual hash at 5/6 of the clip, bars removed"),
-    _col("aesthetic_photo", F32, "0..10", "photographic quality from measured signals, without a network; not comparable with learned scores"),
+    _col(
+        "aesthetic_photo",
+        F32,
+        "0..10",
+        "photographic quality from measured signals, without a network; not comparable with learned scores",
+    ),
 )
 
 CLIPS = Table(
@@ -183,7 +214,12 @@ CLIPS = Table(
         _col("damaged_frames", I64, "frames", "frames of the clip that decoded with errors", False),
         *SIGNAL_COLUMNS,
         _col("stills_frame", pa.list_(pa.field("item", I64, nullable=False)), "frames", "frame of each still"),
-        _col("stills_offset", pa.list_(pa.field("item", I64, nullable=False)), "bytes", "where each still's JPEG starts in the part's stills tar"),
+        _col(
+            "stills_offset",
+            pa.list_(pa.field("item", I64, nullable=False)),
+            "bytes",
+            "where each still's JPEG starts in the part's stills tar",
+        ),
         _col("stills_size", pa.list_(pa.field("item", I64, nullable=False)), "bytes", "length of each still's JPEG"),
     ),
 )
@@ -208,9 +244,26 @@ CAPTIONS = Table(
         _col("caption_short", S, "", "one sentence or less"),
         _col("caption_structured", S, "", "JSON object with named aspects"),
         _col("captioner", S, "", "which captioner wrote the row; NULL where none did"),
-        _col("caption_scope", S, "", "`clip` where the text is about this clip, `source` where it is about the whole source"),
-        _col("caption_words", I32, "words", "length: runs of letters or digits (`don't` is one); each CJK character counts as one", False),
-        _col("caption_repetition", F32, "0..1", "share of word trigrams, or of sentences of three words or more, that repeat an earlier one", False),
+        _col(
+            "caption_scope",
+            S,
+            "",
+            "`clip` where the text is about this clip, `source` where it is about the whole source",
+        ),
+        _col(
+            "caption_words",
+            I32,
+            "words",
+            "length: runs of letters or digits (`don't` is one); each CJK character counts as one",
+            False,
+        ),
+        _col(
+            "caption_repetition",
+            F32,
+            "0..1",
+            "share of word trigrams, or of sentences of three words or more, that repeat an earlier one",
+            False,
+        ),
         _col("caption_script", S, "", "script of most letters: latin, cyrillic, han, …; NULL without letters"),
         _col("caption_script_share", F32, "0..1", "share of the letters in that script"),
     ),
@@ -270,5 +323,6 @@ SHARD_FAILURES = Table(
 )
 
 TABLES: dict[str, Table] = {
-    t.name: t for t in (PLAN, SOURCES, TRANSITIONS, CLIPS, SELECTIONS, CAPTIONS, DECISIONS, SHARD_PLAN, SHARDS, SHARD_FAILURES)
+    t.name: t
+    for t in (PLAN, SOURCES, TRANSITIONS, CLIPS, SELECTIONS, CAPTIONS, DECISIONS, SHARD_PLAN, SHARDS, SHARD_FAILURES)
 }

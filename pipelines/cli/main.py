@@ -29,6 +29,8 @@ app = typer.Typer(
 
 
 def _register() -> None:
+    if app.registered_commands:
+        return
     from pipelines.cli import inspect_commands, recipe_commands, work_commands
 
     work_commands.register(app)

@@ -1,0 +1,211 @@
+"""The command line: exit codes, one-paragraph errors with a fix, nothing half-written."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from curation.storage import Store
+from pipelines.cli.main import run
+
+
+def stiv(*arguments: object) -> int:
+    return run([str(a) for a in arguments])
+
+
+def one_paragraph(capsys: pytest.CaptureFixture[str]) -> str:
+    out = capsys.readouterr()
+    text = out.err.strip()
+    assert "Traceback" not in text + out.out
+    assert text.startswith("Error: ")
+    assert "\n" not in text
+    return text
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["curate"], ["scan"], ["export"], ["query"], ["explain"], ["recipe", "show"], ["golden"]):
+        assert stiv(*arguments, "--help") == 0
+    text = capsys.readouterr().out
+    for word in ("--recipe", "--set", "--executor", "--jobs", "--ray-address", "--dry-run", "--limit", "--json", "--replace"):
+        assert word in text
+
+
+def test_misspelt_option_is_wrong_use(capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path) -> None:
+    assert stiv("curate", videos, "--out", tmp_path / "c", "--executr", "inline") == 2
+    err = capsys.readouterr().err
+    assert "--executr" in err
+    assert "--executor" in err
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "fix"),
+    [
+        ("scan: {stills: {qualty: 80}}", "unknown key `scan.stills.qualty` (did you mean `quality`?)", "stiv recipe schema"),
+        ("sacn: {}", "unknown key `sacn` (did you mean `scan`?)", "stiv recipe schema"),
+        ("scan: {stills: {quality: high}}", "`scan.stills.quality`", "stiv recipe schema"),
+        ("scan: {shots: {min_s: 5, max_s: 8}}", "max_s must be at least twice min_s", "stiv recipe schema"),
+        ("scan: [1, 2", "not valid YAML", "quotes"),
+        ("- a\n- b", "holds a list", "stiv recipe show"),
+        ("select: {rules: [{name: x, drop: 'moton < 1'}]}", "moton", "motion"),
+        ("select: {rules: [{name: x, drop: 'motion <'}]}", "rule `x`", ""),
+        ("select: {rules: [{name: x, drop: 'caption IS NULL'}]}", "caption", ""),
+        ("kind: train", "`kind`", ""),
+    ],
+)
+def test_bad_recipes(capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path, text: str, says: str, fix: str) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(text)
+    assert stiv("curate", videos, "--out", tmp_path / "c", "--recipe", recipe) == 2
+    message = one_paragraph(capsys)
+    assert says in message
+    assert fix in message
+    assert not (tmp_path / "c").exists()
+    assert stiv("recipe", "check", recipe) == 2
+
+
+def test_missing_recipe_names_a_near_one(capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path) -> None:
+    (tmp_path / "strict.yaml").write_text("{}")
+    assert stiv("curate", videos, "--out", tmp_path / "c", "--recipe", tmp_path / "strikt.yaml") == 2
+    assert "strict.yaml" in one_paragraph(capsys)
+
+
+@pytest.mark.parametrize("setting", ["scan.stills.quality", "=3", "scan..x=1", "scan.stills.quality=high", "select.nosuch=off", "select.still=3"])
+def test_bad_set_values(capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path, setting: str) -> None:
+    assert stiv("curate", videos, "--out", tmp_path / "c", "--set", setting) == 2
+    one_paragraph(capsys)
+    assert not (tmp_path / "c").exists()
+
+
+def test_wrong_inputs_and_names(capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path) -> None:
+    copy = tmp_path / "v"
+    shutil.copytree(videos, copy)
+    for arguments, says in (
+        ((tmp_path / "nosuch", "--out", tmp_path / "c"), "is not there"),
+        ((copy, "--out", copy / "out"), "lies inside the input folder"),
+        ((copy, "--out", tmp_path), "inside the output folder"),
+        ((copy, "--out", videos / "sub"), "not a corpus"),
+        ((copy, "--out", tmp_path / "c", "--name", "../up"), "cannot be a name"),
+        ((copy, "--out", tmp_path / "c", "--executor", "spark"), "no executor"),
+    ):
+        code = stiv("curate", *arguments, "--executor", "inline") if "--executor" not in arguments else stiv("curate", *arguments)
+        assert code == 2
+        assert says in one_paragraph(capsys)
+        assert not (tmp_path / "c").exists()
+    (tmp_path / "empty").mkdir()
+    assert stiv("curate", tmp_path / "empty", "--out", tmp_path / "d") == 2
+    assert "no video" in one_paragraph(capsys)
+
+
+def test_stage_without_a_corpus(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for command in ("scan", "select", "caption", "judge", "export", "status", "report"):
+        assert stiv(command, tmp_path) == 2
+        assert "not a corpus" in one_paragraph(capsys)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "free some space"), (errno.EACCES, "another folder"), (errno.EROFS, "read-only")])
+def test_full_disk_and_no_permission(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch, number: int, says: str, tree: object
+) -> None:
+    out = tmp_path / "c"
+    real = os.fsync
+    calls: list[int] = []
+
+    def fails(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) > 12:
+            raise OSError(number, os.strerror(number))
+        real(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fails)
+        assert stiv("curate", videos, "--out", out, "--executor", "inline", "--no-report") == 2
+    text = capsys.readouterr().err
+    assert says in text
+    assert "Traceback" not in text
+    assert not list(out.glob("sources/*.tmp"))
+    assert stiv("curate", videos, "--out", out, "--executor", "inline", "--no-report") == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_that_may_not_be_written(capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert stiv("curate", videos, "--out", tmp_path / "locked" / "c") == 2
+    assert "may not write" in one_paragraph(capsys)
+
+
+def test_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path, straight: Path) -> None:
+    assert stiv("curate", videos, "--out", tmp_path / "c", "--dry-run", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["new"], report["parts"], report["missing"]["scan"]) == (4, 1, 1)
+    assert not (tmp_path / "c").exists()
+    assert stiv("curate", videos, "--out", straight, "--dry-run", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["new"], report["known"], report["missing"]["scan"]) == (0, 4, 0)
+
+
+def test_json_summary_and_limit(capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path) -> None:
+    assert stiv("curate", videos, "--out", tmp_path / "c", "--executor", "inline", "--limit", "2", "--json", "--no-report") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["sources"] == 2
+    assert summary["worked"] is True
+    assert stiv("curate", videos, "--out", tmp_path / "c", "--executor", "inline", "--limit", "2", "--json", "--no-report") == 0
+    assert json.loads(capsys.readouterr().out)["worked"] is False
+
+
+def test_recipe_show_is_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert stiv("recipe", "show", "--set", "scan.shots.max_s=10", "--set", "select.bright=brightness > 0.9") == 0
+    text = capsys.readouterr().out
+    assert yaml.safe_load(text)["scan"]["shots"]["max_s"] == 10
+    assert "# Longest clip in seconds" in text
+    (tmp_path / "r.yaml").write_text(text)
+    assert stiv("recipe", "check", tmp_path / "r.yaml") == 0
+    capsys.readouterr()
+    assert stiv("recipe", "show", "--recipe", tmp_path / "r.yaml") == 0
+    assert capsys.readouterr().out == text
+    assert stiv("recipe", "schema") == 0
+    assert "Longest clip" in capsys.readouterr().out
+
+
+def test_too_many_errors_stop_the_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "v"
+    folder.mkdir()
+    for i in range(5):
+        (folder / f"{i}.mp4").write_bytes(b"not a video at all " * 10)
+    arguments = ("curate", folder, "--out", tmp_path / "c", "--executor", "inline", "--no-report", "--set", "scan.error_rate_after=3")
+    assert stiv(*arguments) == 3
+    assert "scan.error_rate_limit" in one_paragraph(capsys)
+    assert stiv(*arguments, "--set", "scan.error_rate_limit=1") == 0
+
+
+def test_second_writer_is_refused(capsys: pytest.CaptureFixture[str], videos: Path, tmp_path: Path) -> None:
+    from curation.corpus import hold
+
+    with hold(Store(tmp_path / "c"), "the first"):
+        assert stiv("curate", videos, "--out", tmp_path / "c") == 2
+    assert "the first" in one_paragraph(capsys)
+
+
+def test_foreign_package_in_the_way_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "curation").mkdir()
+    (tmp_path / "curation" / "__init__.py").write_text("")
+    code = "import sys; sys.path.insert(0, sys.argv.pop()); from pipelines.cli.main import run; sys.exit(run(['--help']))"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 2
+    assert "hides ours" in done.stderr
+
+
+def test_runs_without_torch() -> None:
+    """Curation alone needs no torch: importing everything with torch made impossible works."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import curation.scan, curation.cutting, pipelines.cli.work_commands, pipelines.run, pipelines.cli.main\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
