@@ -28,6 +28,9 @@ from schemas.tables import FORMAT_VERSION, TABLES
 SCAN_VERSION = 1
 """Raised when the scan's algorithm changes what it writes; part of the corpus fingerprint."""
 
+VARIANT_TABLES = ("selections", "captions", "decisions")
+"""Tables that exist once per name; `shards` does too, but its parts are tars."""
+
 LIMITS = frozenset({"stall_s", "source_limit_s", "error_rate_limit", "error_rate_after"})
 """Settings of the scan that are no part of what a corpus is."""
 
