@@ -329,3 +329,12 @@ def test_dip_needs_both_sides() -> None:
     assert find_dip(sketches([a, a, black, b, b]), 2) is None  # two cuts
     assert find_dip(sketches([black, black, b / 2, b]), 0) is None
     assert find_dip(sketches([a, a / 2, black, black]), 2) is None
+
+
+@pytest.mark.parametrize("cut_first", [True, False])
+def test_a_span_swallows_a_cut_and_stays_what_it_is(cut_first: bool) -> None:
+    finder = ShotFinder(Shots())
+    both = [(20, 20, "cut", 1.0, "adaptive"), (10, 20, "dissolve", 0.5, "linear_blend")]
+    for start, end, kind, score, detector in both if cut_first else both[::-1]:
+        finder._add(start, end, kind, score, detector)  # type: ignore[arg-type]
+    assert [entry[2] for entry in finder._found] == [Transition(10, 20, "dissolve", 0.5, "linear_blend")]

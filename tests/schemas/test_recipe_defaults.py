@@ -114,7 +114,7 @@ GOOD_CLIP = {
         ("black", {"black_share": 0.3}),
         ("black", {"brightness": 0.01}),
         ("frozen", {"static_share": 0.95}),
-        ("still", {"motion": 0.1}),
+        ("still", {"motion": 0.05}),
         ("too_fast", {"motion": 150.0}),
         ("blurred", {"sharpness": 0.05}),
         ("flat", {"contrast": 0.01}),

@@ -1,0 +1,415 @@
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from curation.corpus import Corpus
+from pipelines.apps import charts, report_data
+from pipelines.apps.query import run_query
+from pipelines.apps.report import in_code, render_report, write_report
+from pipelines.apps.report_sheets import NEIGHBOURS, PER_REASON, sheets
+from pipelines.apps.report_signals import Histogram, Threshold, histograms
+from pipelines.apps.status import corpus_status
+from pipelines.apps.thumbnails import shrink
+from pipelines.apps.verdicts import rules_in_force
+from pipelines.apps.views import choose, connect
+from schemas.errors import UsageError
+
+Build = Callable[..., Corpus]
+
+STAGES = ["planned", "scanned", "selected", "captioned", "judged", "exported"]
+VOID = {"meta", "img", "line", "rect", "br"}
+
+
+class _Page(HTMLParser):
+    """Reads a page, and fails where tags do not match."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {k: v or "" for k, v in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {k: v or "" for k, v in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def _page(corpus: Corpus, **how: Any) -> _Page:
+    return _Page(render_report(corpus, **how).decode())
+
+
+def _scalar(corpus: Corpus, sql: str) -> Any:
+    return run_query(corpus, sql).column(0)[0].as_py()
+
+
+def _told(corpus: Corpus) -> tuple[Any, list[Any]]:
+    chosen = choose(corpus)
+    db = connect(corpus, chosen)
+    db.execute(report_data.TOLD)
+    return db, rules_in_force(corpus, chosen)
+
+
+@pytest.mark.parametrize("upto", STAGES)
+def test_the_page_works_at_every_stage(build: Build, upto: str) -> None:
+    page = _page(build(upto=upto))
+    text = page.text
+    assert "15" in text
+    assert ("There are no clips yet." in text) == (upto == "planned")
+    assert ("No rules have been applied yet." in text) == (upto in ("planned", "scanned"))
+    assert ("Nothing is exported yet." in text) == (upto != "exported")
+    assert "to do next" in text
+    assert len(page.all("svg")) == (0 if upto == "planned" else len(page.all("figure")))
+
+
+@pytest.mark.parametrize("with_errors", [True, False])
+def test_one_clip(build: Build, with_errors: bool) -> None:
+    text = _page(
+        build(
+            only_clips=1,
+            parts=1,
+            with_errors=with_errors,
+            facts={"motion": 9.0, "sharpness": 0.5, "brightness": 0.5, "aesthetic_photo": 5.0},
+        )
+    ).text
+    assert "became 1 clip ; 1 of them (100 %, 8 s) is kept" in text
+    assert ("Every source could be read." in text) == (not with_errors)
+
+
+def test_nothing_kept_and_everything_unmeasured(build: Build) -> None:
+    corpus = build(
+        facts={
+            "motion": None,
+            "sharpness": None,
+            "aesthetic_photo": None,
+            "brightness": None,
+            "black_share": 1.0,
+            "phash_a": None,
+        }
+    )
+    page = _page(corpus)
+    assert "none of them was kept" in page.text
+    assert "motion" not in [f for f in re.findall(r"(\w+) % of diagonal", page.text)]
+
+
+def test_no_source_at_all(build: Build) -> None:
+    assert "0 sources are planned" in _page(build(upto="planned", parts=0)).text
+
+
+def test_the_page_asks_nothing_of_the_network(corpus: Corpus) -> None:
+    html = render_report(corpus).decode()
+    page = _Page(html)
+    for tag, attrs in page.tags:
+        assert tag not in ("link", "iframe", "object", "embed")
+        for name in ("src", "href", "srcset", "action"):
+            assert attrs.get(name, "#").startswith(("#", "data:image/jpeg;base64,")), (tag, attrs)
+    assert "url(" not in html
+    assert "@import" not in html
+    (policy,) = [m["content"] for m in page.all("meta") if "content" in m and "default-src" in m["content"]]
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_text_from_outside_is_escaped(corpus: Corpus) -> None:
+    html = render_report(corpus).decode()
+    page = _Page(html)
+    assert "<script>alert" not in html
+    assert "<b>no</b>" not in html
+    assert len(page.all("script")) == 1
+    assert "A red car <script>alert(1)</script> drives" in page.text
+    assert any("<script>alert(1)</script>.mp4" in a.get("data-tip", "") for a in page.all("article"))
+
+
+@pytest.mark.parametrize(
+    "evil", ['" onmouseover="alert(1)', "' onx='", "{{ 7 * 7 }}", "</style><script>x</script>", "\u2028 ☃ \x00"]
+)
+def test_captions_cannot_leave_their_place(build: Build, evil: str) -> None:
+    page = _page(build(caption=f"one two three {evil}"))
+    assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
+    assert len(page.all("script")) == 1
+    assert "49" not in " ".join(page.words).replace("0.49", "") or "{{ 7 * 7 }}" not in evil
+
+
+def test_the_script_is_the_one_that_the_policy_allows(corpus: Corpus) -> None:
+    import hashlib
+
+    html = render_report(corpus).decode()
+    script = html.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html
+
+
+def test_the_same_corpus_gives_the_same_bytes(corpus: Corpus) -> None:
+    assert render_report(corpus) == render_report(corpus)
+
+
+def test_where_the_page_is_written(build: Build, tmp_path: Path) -> None:
+    corpus = build(upto="judged")
+    path = write_report(corpus)
+    assert path == Path(corpus.store.full("report.html"))
+    assert path.read_bytes() == render_report(corpus)
+    other = write_report(corpus, tmp_path / "new folder" / "x.html")
+    assert other.read_bytes() == path.read_bytes()
+    with pytest.raises(UsageError, match="is a folder"):
+        write_report(corpus, tmp_path)
+
+
+def test_another_variant_on_request(build: Build) -> None:
+    corpus = build()
+    corpus.store.move("decisions/default", "decisions/second")
+    assert "second" in _page(corpus, use={"decisions": "second"}).text
+
+
+# Numbers -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_funnel_adds_up(corpus: Corpus) -> None:
+    db, rules = _told(corpus)
+    with db:
+        total = report_data.totals(db)
+        rows = report_data.funnel(corpus_status(corpus), total, report_data.reasons(db, rules), 1)
+    by_name = {r.label: r for r in rows}
+    assert (by_name["Sources found"].count, by_name["Readable"].count, by_name["Readable"].lost) == (15, 11, 4)
+    assert by_name["Clips"].count == 44
+    left = 44
+    for row in rows:
+        if row.kind == "rule":
+            assert row.count == left - row.lost
+            left = row.count
+    assert left == by_name["Kept"].count == _scalar(corpus, "SELECT count(*) FROM decisions WHERE kept")
+    exported = by_name["Exported"]
+    assert exported.count == _scalar(corpus, "SELECT count(*) FROM shards")
+    assert (exported.lost, exported.waiting) == (1, left - exported.count - 1)
+    assert by_name["Kept"].seconds == pytest.approx(_scalar(corpus, "SELECT sum(duration_s) FROM clips_all WHERE kept"))
+
+
+def test_reasons_are_counted_as_first_any_alone_and_unknown(corpus: Corpus) -> None:
+    db, rules = _told(corpus)
+    with db:
+        found = {r.rule.name: r for r in report_data.reasons(db, rules)}
+    assert sum(r.first.clips for r in found.values()) == _scalar(
+        corpus, "SELECT count(*) FROM decisions WHERE NOT kept"
+    )
+    for name, row in found.items():
+        assert row.any == _scalar(corpus, f"SELECT count(*) FROM decisions WHERE list_contains(reasons, '{name}')")
+        assert row.alone == _scalar(corpus, f"SELECT count(*) FROM decisions WHERE reasons = ['{name}']")
+        assert row.alone <= row.first.clips <= row.any
+    assert (
+        found["unaesthetic"].unknown == _scalar(corpus, "SELECT count(*) FROM clips WHERE aesthetic_photo IS NULL") > 0
+    )
+    assert found["no_caption"].unknown == 0
+
+
+def test_clips_without_a_decision_are_open_not_lost(build: Build) -> None:
+    corpus = build(upto="judged")
+    corpus.store.remove(corpus.path("decisions", 1, "default"))
+    selected = _scalar(corpus, "SELECT count(*) FROM clips_all WHERE kept IS NULL AND selection_selected")
+    db, rules = _told(corpus)
+    with db:
+        total = report_data.totals(db)
+        rows = report_data.funnel(corpus_status(corpus), total, report_data.reasons(db, rules), 0)
+    assert total.open.clips == selected > 0
+    assert rows[-1].waiting == selected
+    assert "not decided yet" in _page(corpus).text
+
+
+def _histograms(corpus: Corpus) -> dict[str, Histogram]:
+    db, rules = _told(corpus)
+    with db:
+        return {h.name: h for h in histograms(db, rules)}
+
+
+def test_histograms_count_every_measured_clip_once(corpus: Corpus) -> None:
+    found = _histograms(corpus)
+    assert {"motion", "brightness", "caption_words", "damaged_frames"} <= found.keys()
+    assert not {"phash_a", "bar_top"} & found.keys()
+    for name, h in found.items():
+        assert (
+            h.clips
+            == sum(b.kept + b.dropped + b.open for b in h.bins)
+            == _scalar(corpus, f"SELECT count({name}) FROM clips_all")
+        )
+        assert sum(b.kept for b in h.bins) == _scalar(corpus, f"SELECT count({name}) FROM clips_all WHERE kept")
+        assert h.unknown == 44 * (h.clips < 44) - h.clips * (h.clips < 44)
+    assert found["aesthetic_photo"].bins[0].kept + found["aesthetic_photo"].bins[0].dropped < 4
+
+
+def test_bins_hold_what_lies_in_them(corpus: Corpus) -> None:
+    h = _histograms(corpus)["motion"]
+    width = h.bins[0].high - h.bins[0].low
+    for b in h.bins[1:-1]:
+        near = _scalar(corpus, f"SELECT count(*) FROM clips WHERE motion BETWEEN {b.low - width} AND {b.high + width}")
+        assert b.kept + b.dropped <= near
+    assert h.median == pytest.approx(_scalar(corpus, "SELECT median(motion) FROM clips"), rel=0.1)
+
+
+def test_whole_numbers_get_bins_of_whole_numbers(corpus: Corpus) -> None:
+    h = _histograms(corpus)["caption_words"]
+    assert h.integer
+    assert all(b.low == int(b.low) and b.high - b.low == 1 for b in h.bins)
+    (of_two,) = [b for b in h.bins if b.low == 2]
+    assert of_two.dropped == _scalar(corpus, "SELECT count(*) FROM captions WHERE caption_words = 2")
+
+
+def test_a_long_tail_does_not_hide_the_bulk(build: Build) -> None:
+    corpus = build(upto="scanned", parts=12)
+    rows = corpus.read("clips", 0).to_pylist()
+    corpus.write("clips", 0, [{**r, "motion": 1e7 if i == 0 else r["motion"]} for i, r in enumerate(rows)])
+    h = _histograms(corpus)["motion"]
+    assert h.high == 1e7
+    clips = [b.kept + b.dropped + b.open for b in h.bins]
+    assert sum(n > 0 for n in clips) <= 3  # one clip in 176 is more than the tail that may be cut off
+    corpus = build_tail(corpus)
+    h = _histograms(corpus)["motion"]
+    assert h.bins[-1].high < 100
+    assert sum(b.open > 0 for b in h.bins) > 20
+
+
+def build_tail(corpus: Corpus) -> Corpus:
+    """The same with so many clips that the outlier is one in more than a thousand."""
+    rows = corpus.read("clips", 1).to_pylist()
+    more = [{**r, "clip_id": f"{r['clip_id'][:-4]}{i:04x}", "motion": 1 + i % 40} for i in range(100) for r in rows]
+    corpus.write("clips", 1, more)
+    return corpus
+
+
+def test_thresholds_are_drawn_or_named_at_the_edge(corpus: Corpus) -> None:
+    h = _histograms(corpus)["motion"]
+    assert {(t.rule, t.op) for t in h.thresholds} == {("still", "<"), ("never", ">")}
+    svg = str(charts.histogram(h))
+    assert svg.count('class="threshold"') == 1
+    assert "never &gt; 5,000 →" in svg
+    assert 'data-tip="' in svg
+    odd = str(charts.histogram(replace(h, thresholds=[Threshold("<b>", "<", 3.0)])))
+    assert "<b>" not in odd
+
+
+def test_ticks_are_round_numbers_inside() -> None:
+    assert charts.ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert charts.ticks(-3, 11) == [0, 5, 10]
+    assert charts.ticks(0.031, 0.034) == [0.031, 0.0315, 0.032, 0.0325, 0.033, 0.0335, 0.034]
+    assert charts.ticks(5, 5) == [5]
+
+
+# Pictures ----------------------------------------------------------------------------------------------------------------
+
+
+def test_sheets_are_fair_bounded_and_of_the_right_clips(build: Build) -> None:
+    corpus = build(parts=15)
+    db, rules = _told(corpus)
+    with db:
+        found = sheets(corpus, db, rules)
+    assert [c.clip_id for c in found.kept] == sorted(
+        run_query(corpus, "SELECT clip_id FROM decisions WHERE kept").column(0).to_pylist()
+    )[:24]
+    order = [r.name for r in rules]
+    assert [d.reason for d in found.dropped] == sorted((d.reason for d in found.dropped), key=order.index)
+    for sheet in found.dropped:
+        assert len(sheet.cards) == min(PER_REASON, sheet.clips)
+        assert all(c.outcome == "dropped" and c.reasons[0] == sheet.reason for c in sheet.cards)
+    assert all(c.image for c in found.kept)
+    assert found.unreadable == []
+
+
+def test_borders_show_the_nearest_clips_on_either_side(corpus: Corpus) -> None:
+    db, rules = _told(corpus)
+    with db:
+        found = sheets(corpus, db, rules)
+    (still,) = [b for b in found.borders if b.rule == "still"]
+    threshold = next(t[2] for r in rules if r.name == "still" for t in r.thresholds)
+    below = (
+        run_query(
+            corpus, f"SELECT clip_id FROM clips WHERE motion < {threshold} ORDER BY motion DESC LIMIT {NEIGHBOURS}"
+        )
+        .column(0)
+        .to_pylist()
+    )
+    above = (
+        run_query(corpus, f"SELECT clip_id FROM clips WHERE motion >= {threshold} ORDER BY motion LIMIT {NEIGHBOURS}")
+        .column(0)
+        .to_pylist()
+    )
+    assert [n.card.clip_id for n in reversed(still.below)] == below
+    assert [n.card.clip_id for n in still.above] == above
+    assert still.above[0].away == "next to it"
+    assert still.above[1].away == "2 of 44 away"
+    assert "still" in still.below[-1].card.reasons
+    (never,) = [b for b in found.borders if b.rule == "never"]
+    assert never.above == []
+
+
+def test_the_middle_still_is_shown_small(build: Build) -> None:
+    corpus = build(upto="judged", jpeg=_half_and_half)
+    images = [base64.b64decode(a["src"].partition(",")[2]) for a in _page(corpus).all("img")]
+    picture = cv2.imdecode(np.frombuffer(images[0], np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert picture.shape == (120, 240, 3)
+    assert picture[:, :100].mean() < 30
+    assert picture[:, 140:].mean() > 220
+
+
+def _half_and_half(_: int) -> bytes:
+    picture = np.zeros((400, 800, 3), np.uint8)
+    picture[:, 400:] = 255
+    return cv2.imencode(".jpg", picture)[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("size", "small"),
+    [((1000, 500), (240, 120)), ((500, 1000), (120, 240)), ((100, 60), (100, 60)), ((3000, 1), (240, 1))],
+)
+def test_shrinking_keeps_the_shape(size: tuple[int, int], small: tuple[int, int]) -> None:
+    data = cv2.imencode(".jpg", np.full((size[1], size[0], 3), 128, np.uint8))[1].tobytes()
+    out = shrink(data)
+    assert out is not None
+    picture = cv2.imdecode(np.frombuffer(out, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert (picture.shape[1], picture.shape[0]) == small
+
+
+def test_stills_that_cannot_be_read_are_noted(build: Build) -> None:
+    corpus = build(upto="judged")
+    corpus.store.remove("stills/part-000000.tar")
+    corpus.store.commit_bytes("stills/part-000001.tar", b"\0" * 1_000_000)
+    page = _page(corpus)
+    assert "no still" in page.text
+    assert "stills could not be read" in page.text
+    assert "not a readable JPEG" in page.text or "No such file" in page.text
+    assert page.all("img")
+    assert shrink(b"") is None
+    assert shrink(b"\xff\xd8 no") is None
+
+
+def test_backticks_become_code_and_nothing_else_does() -> None:
+    assert in_code("run `stiv x` now") == "run <code>stiv x</code> now"
+    assert in_code("<i> `<b>`") == "&lt;i&gt; <code>&lt;b&gt;</code>"
+    assert in_code("one ` alone") == "one  alone" or "`" not in in_code("one ` alone")
