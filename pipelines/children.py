@@ -38,6 +38,8 @@ class Children:
     def submit(self, function: Callable[..., Any], *args: Any, limit_s: float) -> ProcessFuture:
         """Run an importable function in a child. Over ``limit_s`` seconds the child is killed and the future times out."""
         if self._pool is None:
+            # The children share the processors; a pool of BLAS threads in each would only fight over them.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             # Spawned, never forked: forking inside a Ray worker deadlocks.
             self._pool = ProcessPool(
                 max_workers=self.jobs,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -119,7 +120,8 @@ def test_nothing_kept_and_everything_unmeasured(build: Build) -> None:
     )
     page = _page(corpus)
     assert "none of them was kept" in page.text
-    assert "motion" not in [f for f in re.findall(r"(\w+) % of diagonal", page.text)]
+    assert "motion_p95 % of diagonal" in page.text
+    assert "motion % of diagonal" not in page.text
 
 
 def test_no_source_at_all(build: Build) -> None:
@@ -156,12 +158,10 @@ def test_captions_cannot_leave_their_place(build: Build, evil: str) -> None:
     page = _page(build(caption=f"one two three {evil}"))
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
     assert len(page.all("script")) == 1
-    assert "49" not in " ".join(page.words).replace("0.49", "") or "{{ 7 * 7 }}" not in evil
+    assert re.sub(r"\s+", " ", f"one two three {evil}").strip() in page.text
 
 
 def test_the_script_is_the_one_that_the_policy_allows(corpus: Corpus) -> None:
-    import hashlib
-
     html = render_report(corpus).decode()
     script = html.split("<script>")[1].split("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -259,7 +259,7 @@ def test_histograms_count_every_measured_clip_once(corpus: Corpus) -> None:
             == _scalar(corpus, f"SELECT count({name}) FROM clips_all")
         )
         assert sum(b.kept for b in h.bins) == _scalar(corpus, f"SELECT count({name}) FROM clips_all WHERE kept")
-        assert h.unknown == 44 * (h.clips < 44) - h.clips * (h.clips < 44)
+        assert h.unknown == 44 - h.clips
     assert found["aesthetic_photo"].bins[0].kept + found["aesthetic_photo"].bins[0].dropped < 4
 
 
@@ -412,4 +412,4 @@ def test_stills_that_cannot_be_read_are_noted(build: Build) -> None:
 def test_backticks_become_code_and_nothing_else_does() -> None:
     assert in_code("run `stiv x` now") == "run <code>stiv x</code> now"
     assert in_code("<i> `<b>`") == "&lt;i&gt; <code>&lt;b&gt;</code>"
-    assert in_code("one ` alone") == "one  alone" or "`" not in in_code("one ` alone")
+    assert in_code("one ` alone, `two`") == "one <code> alone, </code>two`"
