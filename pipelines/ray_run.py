@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -111,11 +112,12 @@ def ray_session(address: str | None, jobs: int) -> Iterator[Any]:
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            # Only part numbers travel, so the object store can be small (its default may exceed a container's shared memory).
-            ray.init(num_cpus=jobs, include_dashboard=False, object_store_memory=100_000_000, **quiet)
+        with _silent_stderr():
+            if address:
+                ray.init(address=address, **quiet)
+            else:
+                # Only part numbers travel, so the object store can be small (its default may exceed a container's shared memory).
+                ray.init(num_cpus=jobs, include_dashboard=False, object_store_memory=100_000_000, **quiet)
     except Exception as error:
         where = f"at `{address}`" if address else "on this machine"
         raise UsageError(
@@ -125,6 +127,21 @@ def ray_session(address: str | None, jobs: int) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Ray's native start-up says on the terminal that it was told to say nothing. Errors still arrive as exceptions."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def run_ray(context: Context, stages: Sequence[Stage], units: Sequence[int], emit: Emit, ray: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,11 +98,8 @@ def render_report(corpus: Corpus, use: Mapping[str, str] | None = None) -> bytes
 
 def in_code(text: str) -> Markup:
     """Text with what stands between backticks set as code."""
-    pieces = text.split("`")
-    return Markup("").join(
-        Markup("<code>{}</code>" if i % 2 and i < len(pieces) - 1 else "{}").format(piece)
-        for i, piece in enumerate(pieces)
-    )
+    pieces = re.split(r"`([^`]+)`", text)
+    return Markup("").join(Markup("<code>{}</code>" if i % 2 else "{}").format(p) for i, p in enumerate(pieces))
 
 
 def _text(name: str) -> str:

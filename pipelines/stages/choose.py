@@ -51,7 +51,7 @@ def run_select(worker: Worker, part: int) -> None:
         for clip, dropped, first, reasons in _rows(wide, verdicts)
     ]
     corpus.write("selections", part, rows, variant.folder)
-    _tell(worker, "select", part, verdicts, len(rows))
+    _tell(worker, "select", part, verdicts, len(rows), sum(r["selected"] for r in rows))
 
 
 def run_judge(worker: Worker, part: int) -> None:
@@ -70,21 +70,13 @@ def run_judge(worker: Worker, part: int) -> None:
         both = [*row["reasons"], *reasons]
         rows.append({"clip_id": row["clip_id"], "kept": not both, "reason": row["reason"] or first, "reasons": both})
     corpus.write("decisions", part, rows, variant.folder)
-    _tell(worker, "judge", part, verdicts, sum(r["kept"] for r in rows))
+    _tell(worker, "judge", part, verdicts, len(rows), sum(r["kept"] for r in rows))
 
 
 def _rows(wide: pa.Table, verdicts: Verdicts) -> list[tuple[str, bool, str | None, list[str]]]:
     return list(zip(wide.column("clip_id").to_pylist(), verdicts.dropped, verdicts.first, verdicts.all, strict=True))
 
 
-def _tell(worker: Worker, stage: str, part: int, verdicts: Verdicts, kept: int) -> None:
-    worker.emit(
-        {
-            "kind": "part",
-            "stage": stage,
-            "part": part,
-            "clips": len(verdicts.dropped),
-            "kept": kept if stage == "judge" else len(verdicts.dropped) - sum(verdicts.dropped),
-            "unknown": {name: count for name, count in verdicts.unknown.items() if count},
-        }
-    )
+def _tell(worker: Worker, stage: str, part: int, verdicts: Verdicts, clips: int, kept: int) -> None:
+    unknown = {name: count for name, count in verdicts.unknown.items() if count}
+    worker.emit({"kind": "part", "stage": stage, "part": part, "clips": clips, "kept": kept, "unknown": unknown})

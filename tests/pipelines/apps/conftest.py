@@ -108,9 +108,9 @@ class _Builder:
         if not self.scene.with_errors:
             return good
         odd: list[list[tuple[str, str, str | None]]] = [
-            [(f"day0/{EVIL}.mp4", "ok", None), ("day0/broken.mkv", "error", "unreadable")],
-            [("day1/höhle – 東京.mp4", "partial", "truncated"), ("day1/empty.mp4", "error", "empty_file")],
-            [("day2/gone.mp4", "error", "not_found"), ("day2/broken.mkv", "error", "unreadable")],
+            [(f"day{part}/{EVIL}.mp4", "ok", None), (f"day{part}/broken.mkv", "error", "unreadable")],
+            [(f"day{part}/höhle – 東京.mp4", "partial", "truncated"), (f"day{part}/empty.mp4", "error", "empty_file")],
+            [(f"day{part}/gone.mp4", "error", "not_found"), (f"day{part}/broken.mkv", "error", "unreadable")],
         ]
         return good + odd[part % 3]
 
