@@ -26,6 +26,7 @@ import imageio_ffmpeg
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 
+from curation.pipe_formats import PC, full_range, pipe_format
 from curation.sound import Sound
 from curation.spans import CutError
 from schemas.errors import StorageError, UsageError
@@ -41,12 +42,7 @@ _PIPE_SWS = int(
     Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INP
 )
 _TURNS = {90: (("transpose", "clock"),), 180: (("hflip", None), ("vflip", None)), 270: (("transpose", "cclock"),)}
-# NUT has a tag for these; a format without one would silently be read as something else.
-_PIPED = frozenset(
-    f"{prefix}{sampling}p{depth}" for prefix, sampling, depth in
-    [("yuv", s, d) for s in ("420", "422", "444") for d in ("", "10le", "12le")] + [("yuvj", s, "") for s in ("420", "422", "444")]
-) | {"nv12", "gray", "gray10le", "gray12le", "rgb24"}  # fmt: skip
-_RGB, _UNKNOWN, _TV, _PC, _BT709 = 0, 2, 1, 2, 1  # numbers of ISO/IEC 23091-2; range: AVColorRange
+_RGB, _UNKNOWN, _TV, _BT709 = 0, 2, 1, 1  # numbers of ISO/IEC 23091-2; range: AVColorRange
 
 
 def ffmpeg_binary() -> str:
@@ -243,7 +239,7 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
         settings, picture = self._settings, self._picture
         width, height = fitted_size(picture.width, picture.height, settings.short_side)
         rgb = first.format.is_rgb or name == "rgb24"
-        source_range = _PC if full_range(first) else _TV
+        source_range = PC if full_range(first) else _TV
         matrix = _BT709 if rgb or int(first.colorspace) == _RGB else int(first.colorspace)
         node = ffmpeg.input("pipe:0", format="nut", probesize=32, analyzeduration=0, threads=1).video
         node = node.filter("setparams", range=source_range, colorspace=_RGB if rgb else matrix)
@@ -295,28 +291,6 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
             # Without an edit list no reader can see other frames than another.
             return options | {"use_editlist": 0}
         return options | {"c:a": "aac", "b:a": "128k", "threads:a": 1, "flags:a": "+bitexact"}
-
-
-def pipe_format(frame: VideoFrame) -> str:
-    """Pixel format in which a frame goes through the pipe: its own, or the nearest that NUT can name."""
-    name, layout = frame.format.name, frame.format
-    if name in _PIPED:
-        return name
-    deep = max(component.bits for component in layout.components) > 8
-    if layout.is_rgb or layout.has_palette:
-        return "rgb48le" if deep else "rgb24"
-    if name.startswith(("gray", "ya", "mono")):
-        return "gray16le" if deep else "gray"
-    return "yuv444p16le" if deep else "yuv444p"
-
-
-def full_range(frame: VideoFrame) -> bool:
-    """Whether the samples span 0..255 (scaled to the depth). Untagged grey and RGB do, as swscale takes them."""
-    if int(frame.color_range) != 0:
-        return int(frame.color_range) == _PC
-    return (
-        frame.format.is_rgb or frame.format.has_palette or frame.format.name.startswith(("yuvj", "gray", "ya", "mono"))
-    )
 
 
 class _Sink:

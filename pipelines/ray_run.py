@@ -6,6 +6,7 @@ not committed, and stages do nothing on parts that are.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import logging
 import os
@@ -108,6 +109,8 @@ def ray_session(address: str | None, jobs: int) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # After Ctrl-C a thread that still waits for results must not start a second Ray when the first is gone.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -192,26 +195,38 @@ def run_ray(context: Context, stages: Sequence[Stage], units: Sequence[int], emi
 
 
 def _consume(data: Any, emit: Emit, sink: Any, ray: Any) -> None:
-    """Pull the results through while events are shown. The pull runs aside, so that Ctrl-C and the error limit act at once."""
+    """Pull the results through while events are shown from a thread of their own.
+
+    The pull is in the main thread, where Ctrl-C arrives, so that Ray Data can end its actors before Ray itself goes.
+    """
+    stop = threading.Event()
     failure: list[BaseException] = []
 
-    def pull() -> None:
+    def watch() -> None:
         try:
-            for _ in data.iter_batches(batch_size=None, prefetch_batches=0):
-                pass
+            while not stop.wait(POLL_S):
+                for event in ray.get(sink.drain.remote()):
+                    emit(event)
         except BaseException as error:
-            failure.append(error)
+            # Too many errors, say: the main thread must hear of it while it waits.
+            if not stop.is_set():
+                failure.append(error)
+                _thread.interrupt_main()
 
-    puller = threading.Thread(target=pull, name="ray-data", daemon=True)
-    puller.start()
-    while puller.is_alive():
-        puller.join(POLL_S)
-        for event in ray.get(sink.drain.remote()):
-            emit(event)
+    watcher = threading.Thread(target=watch, name="progress", daemon=True)
+    watcher.start()
+    try:
+        for _ in data.iter_batches(batch_size=None, prefetch_batches=0):
+            pass
+    except KeyboardInterrupt:
+        if failure:
+            raise failure[0] from None
+        raise
+    finally:
+        stop.set()
+        watcher.join(10 * POLL_S)
     for event in ray.get(sink.drain.remote()):
         emit(event)
-    if failure:
-        raise failure[0]
 
 
 def _reason(error: BaseException) -> BaseException:

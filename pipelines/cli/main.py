@@ -17,6 +17,8 @@ from schemas.errors import StivError
 
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 too many errors, 130 interrupted. Every command takes --help."
 
+KEPT = "[bold]Interrupted.[/] What is finished is kept: run the same command again to go on."
+
 app = typer.Typer(
     name="stiv",
     help="Turn raw video into explainable, reproducible training shards.\n\nBegin with: [bold]stiv curate VIDEOS --out CORPUS[/]",
@@ -55,17 +57,17 @@ def run(arguments: list[str] | None = None) -> int:
         _register()
         signal.signal(signal.SIGTERM, _on_terminate)
         result = app(arguments, standalone_mode=False, prog_name="stiv")
+        if result == INTERRUPTED:  # typer has turned Ctrl-C into this
+            err_console.print(KEPT)
         return result if isinstance(result, int) else 0
     except StivError as error:
         print_error(error)
         return error.exit_code
-    except typer.Exit as error:
-        return int(error.exit_code)
     except typer.TyperException as error:
         error.show() if hasattr(error, "show") else err_console.print(error.format_message(), markup=False)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        err_console.print("\n[bold]Interrupted.[/] What is finished is kept: run the same command again to go on.")
+        err_console.print(KEPT)
         return INTERRUPTED
     except BrokenPipeError:
         return 0  # the reader of our output, such as `head`, has seen enough

@@ -24,9 +24,10 @@ from hypothesis import strategies as st
 from curation import cutting, encoder, remux
 from curation.cutting import ClipToCut, CutError, cut_clip
 from curation.decode import SourceReader
-from curation.encoder import fitted_size, pipe_format
+from curation.encoder import fitted_size
 from curation.golden.encode import encode
 from curation.keyframes import starts_afresh
+from curation.pipe_formats import full_range, pipe_format
 from curation.remux import decoding_times, fingerprint, plan_copy
 from curation.sound import write_sound
 from curation.spans import SourceSpan
@@ -309,7 +310,7 @@ def test_rgb_keeps_its_colours(tmp_path: Path) -> None:
 def test_the_range_of_untagged_frames_follows_their_format(pixel_format: str, tag: int, full: bool) -> None:
     frame = av.VideoFrame(16, 16, pixel_format)
     frame.color_range = tag
-    assert encoder.full_range(frame) is full
+    assert full_range(frame) is full
 
 
 @pytest.mark.parametrize("pts", [None, [33 * n + (400 if n > 20 else 0) for n in range(60)]])

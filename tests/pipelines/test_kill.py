@@ -219,3 +219,23 @@ def test_source_that_keeps_killing_its_worker_is_given_up(videos: Path, tmp_path
         "sub/empty.mp4": "empty_file",
     }
     assert child.attempts(folder, "another run") == 0  # a person who stops runs does not poison anything
+
+
+def test_ctrl_c_keeps_what_is_finished_and_ends_everything(videos: Path, tmp_path: Path, tree: Any, straight: Path) -> None:
+    """SIGINT to the whole group, as a terminal sends it: exit code 130, one line, no child left, and the next run goes on."""
+    folder = tmp_path / "v"
+    folder.mkdir()
+    os.mkfifo(folder / "hangs.mp4")
+    arguments = [sys.executable, "-m", "pipelines.cli.main", "curate", str(folder), "--out", str(tmp_path / "c"), "--executor", "inline", "--no-report"]
+    process = subprocess.Popen(arguments, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not list(tmp_path.glob("c/.scratch/scan/**/attempts.json")):  # the child is at work
+        assert process.poll() is None
+    family = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted. What is finished is kept" in out
+    assert "Traceback" not in out
+    gone, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive
+    assert gone
