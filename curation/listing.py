@@ -76,7 +76,7 @@ def _list_one(text: str, out: Path | None) -> Iterator[Entry]:
             f"`{text}` is a remote address, and remote inputs are not read yet.",
             fix="Mount or copy the videos to a local folder and name that.",
         )
-    path = Path(text.removeprefix("file://")).absolute()
+    path = Path(os.path.abspath(text.removeprefix("file://")))
     if path.is_dir():
         _refuse_output_inside(path, out)
         yield from _folder(path, path)
@@ -92,9 +92,9 @@ def _list_one(text: str, out: Path | None) -> Iterator[Entry]:
                 f"Nothing matches `{text}`.",
                 fix="Check the pattern; in a shell, quote it so that it arrives here as it is.",
             )
-        root = _plain_prefix(Path(text).absolute())
+        root = _plain_prefix(Path(os.path.abspath(text)))
         for match in matches:
-            item = Path(match).absolute()
+            item = Path(os.path.abspath(match))
             if item.is_dir():
                 _refuse_output_inside(item, out)
                 yield from _folder(item, root)

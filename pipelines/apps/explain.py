@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from curation.corpus import Corpus
 from pipelines.apps.explain_clip import ClipStory, clip_story
 from pipelines.apps.explain_find import find_target
-from pipelines.apps.explain_source import SourceStory, source_story
+from pipelines.apps.explain_source import SourceStory, read_story, source_story
 from pipelines.apps.explain_text import print_explanation
 from pipelines.apps.views import choose, connect
 
@@ -26,6 +26,10 @@ def explain(corpus: Corpus, what: str, use: Mapping[str, str] | None = None) -> 
     chosen = choose(corpus, use)
     with connect(corpus, chosen) as db:
         target = find_target(db, what)
-        if target.clip_id is not None:
-            return clip_story(corpus, db, target.clip_id, target.uri, chosen)
-        return source_story(corpus, db, target.uri, chosen.names)
+        reading = read_story(db, target.uri)
+        part = target.part if target.clip_id is not None else reading.facts["part"] if reading.facts else None
+        # All else hangs on the one part, but for the places of the clip's signals among all clips.
+        with connect(corpus, chosen, part) as near:
+            if target.clip_id is None:
+                return source_story(corpus, near, reading, chosen.names)
+            return clip_story(corpus, db, near, target.clip_id, reading, chosen)

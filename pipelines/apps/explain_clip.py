@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from curation.corpus import Corpus
 from curation.rules import apply_rules
-from pipelines.apps.explain_source import Reading, Row, read_story, rows, transitions_of
+from pipelines.apps.explain_source import Reading, Row, rows, transitions_of
 from pipelines.apps.query import plain
 from pipelines.apps.verdicts import OUTCOME, RuleInForce, rules_in_force
 from pipelines.apps.views import Chosen
@@ -92,12 +92,19 @@ class ClipStory:
         return {"kind": "clip", **asdict(self)}
 
 
-def clip_story(corpus: Corpus, db: duckdb.DuckDBPyConnection, clip_id: str, uri: str, chosen: Chosen) -> ClipStory:
-    """Tell it."""
-    wide = db.sql("SELECT * FROM clips_all WHERE clip_id = $id LIMIT 1", params={"id": clip_id}).to_arrow_table()
+def clip_story(
+    corpus: Corpus,
+    db: duckdb.DuckDBPyConnection,
+    near: duckdb.DuckDBPyConnection,
+    clip_id: str,
+    reading: Reading,
+    chosen: Chosen,
+) -> ClipStory:
+    """Tell it. ``db`` shows the whole corpus, ``near`` at least the part of the clip."""
+    wide = near.sql("SELECT * FROM clips_all WHERE clip_id = $id LIMIT 1", params={"id": clip_id}).to_arrow_table()
     row = {name: plain(wide.column(name)[0].as_py(), wide.schema.field(name).type) for name in wide.column_names}
-    part = db.execute("SELECT max(part) FROM _clips WHERE clip_id = ?", [clip_id]).fetchall()[0][0]
-    outcome = rows(db, f"SELECT {OUTCOME} AS outcome FROM clips_all WHERE clip_id = ?", clip_id)[0]["outcome"]
+    part = near.execute("SELECT max(part) FROM _clips WHERE clip_id = ?", [clip_id]).fetchall()[0][0]
+    outcome = rows(near, f"SELECT {OUTCOME} AS outcome FROM clips_all WHERE clip_id = ?", clip_id)[0]["outcome"]
     decided = row["kept"] is not None
     signal_names = {c.name for c in SIGNAL_COLUMNS}
     skipped = signal_names | {"stills_frame", "stills_offset", "stills_size"}
@@ -107,9 +114,9 @@ def clip_story(corpus: Corpus, db: duckdb.DuckDBPyConnection, clip_id: str, uri:
         use=chosen.names,
         clip_id=clip_id,
         part=part,
-        reading=read_story(db, uri),
+        reading=reading,
         span={c: row[c] for c in CLIPS.names if c not in skipped},
-        origin=_origin(db, row),
+        origin=_origin(near, row),
         signals=_signals(db, row),
         stills_file=corpus.path("stills", part),
         stills=[
@@ -124,7 +131,7 @@ def clip_story(corpus: Corpus, db: duckdb.DuckDBPyConnection, clip_id: str, uri:
         reason=row["reason"] if decided else row["selection_reason"],
         reasons=(row["reasons"] if decided else row["selection_reasons"]) or [],
         shard=shard,
-        why_no_shard=None if shard else _why_no_shard(db, clip_id, outcome, chosen),
+        why_no_shard=None if shard else _why_no_shard(near, clip_id, outcome, chosen),
     )
 
 
@@ -152,18 +159,17 @@ def _signals(db: duckdb.DuckDBPyConnection, row: Row) -> list[Measured]:
     def is_measure(kind: pa.DataType) -> bool:
         return pa.types.is_floating(kind) or pa.types.is_int32(kind)  # hashes are unsigned 64-bit
 
-    ranked = [c.name for c in SIGNAL_COLUMNS if is_measure(c.type) and row[c.name] is not None]
+    ranked = [c for c in SIGNAL_COLUMNS if is_measure(c.type) and row[c.name] is not None]
     below: dict[str, float] = {}
     if ranked:
-        # One pass over the corpus for all signals; a tie counts half.
+        # One pass over the corpus for all signals; a tie counts half. The cast makes equal what was equal in the table.
+        value = {c.name: f"CAST(${c.name} AS {'INTEGER' if pa.types.is_int32(c.type) else 'FLOAT'})" for c in ranked}
         places = ", ".join(
-            f"100.0 * (count(*) FILTER (c.{n} < v.{n}) + 0.5 * count(*) FILTER (c.{n} = v.{n})) / count(c.{n})"
-            for n in ranked
+            f"100.0 * (count(*) FILTER ({n} < {v}) + 0.5 * count(*) FILTER ({n} = {v})) / count({n})"
+            for n, v in value.items()
         )
-        found = db.execute(
-            f"SELECT {places} FROM clips c, (SELECT * FROM clips WHERE clip_id = ? LIMIT 1) v", [row["clip_id"]]
-        )
-        below = dict(zip(ranked, found.fetchall()[0], strict=True))
+        found = db.execute(f"SELECT {places} FROM clips", {n: row[n] for n in value})
+        below = dict(zip(value, found.fetchall()[0], strict=True))
     return [Measured(c.name, row[c.name], c.unit, c.meaning, below.get(c.name)) for c in SIGNAL_COLUMNS]
 
 

@@ -23,6 +23,8 @@ class Target:
 
     clip_id: str | None
     uri: str
+    part: int | None
+    """Of the clip; None for a source."""
 
 
 def find_target(db: duckdb.DuckDBPyConnection, what: str) -> Target:
@@ -35,23 +37,18 @@ def find_target(db: duckdb.DuckDBPyConnection, what: str) -> Target:
     ask = _Ask(db)
     match = _ID.fullmatch(what)
     if match:
-        table, column = ("clips", "clip_id") if match[1] == "c" else ("sources", "source_id")
-        ids = [
-            r[0]
-            for r in ask(
-                f"SELECT DISTINCT {column} FROM {table} WHERE starts_with({column}, ?) ORDER BY 1 LIMIT 6", what
-            )
-        ]
-        if len(ids) > 1:
-            raise _ambiguous(what, ids)
-        if ids and match[1] == "c":
-            uri = ask(
-                "SELECT uri FROM sources WHERE source_id = (SELECT source_id FROM clips WHERE clip_id = ?)", ids[0]
-            )
-            return Target(ids[0], uri[0][0])
-        if ids:
-            return Target(None, ask("SELECT uri FROM sources WHERE source_id = ?", ids[0])[0][0])
-    return Target(None, _find_source(ask, what))
+        table, column = ("_clips", "clip_id") if match[1] == "c" else ("_sources", "source_id")
+        found = ask(
+            f"SELECT {column}, max(part), arg_max(source_id, part) FROM {table} WHERE starts_with({column}, ?) GROUP BY 1 ORDER BY 1 LIMIT 6",
+            what,
+        )
+        if len(found) > 1:
+            raise _ambiguous(what, [row[0] for row in found])
+        if found:
+            name, part, source = found[0]
+            uri = ask("SELECT uri FROM _sources WHERE source_id = ? ORDER BY part DESC LIMIT 1", source)[0][0]
+            return Target(name, uri, part) if match[1] == "c" else Target(None, uri, None)
+    return Target(None, _find_source(ask, what), None)
 
 
 class _Ask:

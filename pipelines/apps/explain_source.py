@@ -81,9 +81,10 @@ def read_story(db: duckdb.DuckDBPyConnection, uri: str) -> Reading:
     return Reading(listed, facts, error, earlier)
 
 
-def source_story(corpus: Corpus, db: duckdb.DuckDBPyConnection, uri: str, use: dict[str, str | None]) -> SourceStory:
-    """Tell it."""
-    reading = read_story(db, uri)
+def source_story(
+    corpus: Corpus, db: duckdb.DuckDBPyConnection, reading: Reading, use: dict[str, str | None]
+) -> SourceStory:
+    """Tell it. ``db`` shows at least the part of the source."""
     facts = reading.facts
     if facts is None or facts["status"] == "error":
         return SourceStory(corpus.store.uri, use, reading, [], [], [])

@@ -71,7 +71,7 @@ def render_report(corpus: Corpus, use: Mapping[str, str] | None = None) -> bytes
     status = corpus_status(corpus)
     rules = rules_in_force(corpus, chosen)
     with connect(corpus, chosen) as db:
-        db.execute(report_data.TOLD)
+        report_data.tell(db, rules)
         facts = _facts(corpus, db, status, rules, chosen)
     loader = Environment(
         loader=FileSystemLoader(TEMPLATES),

@@ -8,11 +8,9 @@ from typing import Any
 
 import duckdb
 
+from pipelines.apps.report_signals import chosen_columns
 from pipelines.apps.status_facts import Status
 from pipelines.apps.verdicts import OUTCOME, REASON, REASONS, RuleInForce
-
-TOLD = f"CREATE VIEW told AS SELECT *, {OUTCOME} AS outcome, {REASON} AS why, {REASONS} AS whys FROM clips_all"
-"""SQL: `clips_all` with each clip's outcome (`kept`, `dropped`, `open`), first reason and all reasons."""
 
 SAMPLE_CAPTIONS = 3
 MOST_SHAPES = 8
@@ -93,6 +91,25 @@ class Totals:
     exported: Count
 
 
+_TOLD_COLUMNS = ("clip_id", "width", "height", "fps", "kept", "selection_selected", "captioner", "caption_scope")
+
+
+def tell(db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> None:
+    """Join everything once and keep the few narrow columns that the report counts, as the table `told`: one row per clip.
+
+    It has each clip's outcome (`kept`, `dropped`, `open`), its first reason ``why`` and all reasons ``whys``, ``has_caption``,
+    ``exported``, the columns of the histograms, and for rule number i whether it came out NULL (``unknown_i``). About 200 bytes a
+    clip, which go to a temporary folder where memory does not hold them.
+    """
+    columns = [*_TOLD_COLUMNS, *chosen_columns(rules)]
+    columns += [f"{OUTCOME} AS outcome", f"{REASON} AS why", f"{REASONS} AS whys"]
+    columns += ["caption IS NOT NULL AS has_caption", "shard IS NOT NULL AS exported"]
+    # Caption rules only see clips that have a caption row.
+    seen = {"select": "true", "judge": "caption_words IS NOT NULL"}
+    columns += [f"({seen[r.stage]} AND (\n{r.sql}\n) IS NULL) AS unknown_{i}" for i, r in enumerate(rules)]
+    db.execute(f"CREATE TABLE told AS SELECT {', '.join(dict.fromkeys(columns))} FROM clips_all")
+
+
 def _rows(db: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:
     return db.execute(sql).fetchall()
 
@@ -104,8 +121,8 @@ def totals(db: duckdb.DuckDBPyConnection) -> Totals:
         "outcome = 'kept'",
         "outcome = 'dropped'",
         "outcome = 'open'",
-        "caption IS NOT NULL",
-        "shard IS NOT NULL",
+        "has_caption",
+        "exported",
     )
     asked = ", ".join(f"count(*) FILTER ({c}), coalesce(sum(duration_s) FILTER ({c}), 0)" for c in conditions)
     row = _rows(db, f"SELECT {asked} FROM told")[0]
@@ -132,10 +149,9 @@ def reasons(db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> list
     }
     unknown: tuple[int, ...] = ()
     if rules:
-        # Caption rules only see clips that have a caption row.
-        seen = {"select": "true", "judge": "caption_words IS NOT NULL"}
-        asked = ", ".join(f"count(*) FILTER ({seen[r.stage]} AND (\n{r.sql}\n) IS NULL)" for r in rules)
-        unknown = _rows(db, f"SELECT {asked} FROM told")[0]
+        unknown = _rows(
+            db, f"SELECT {', '.join(f'count(*) FILTER (unknown_{i})' for i in range(len(rules)))} FROM told"
+        )[0]
     return [
         ReasonRow(r, first.get((r.stage, r.name), Count(0, 0.0)), *every.get(r.name, (0, 0)), unknown[i])
         for i, r in enumerate(rules)
@@ -184,15 +200,19 @@ def funnel(status: Status, total: Totals, rows: Sequence[ReasonRow], lost: int) 
 
 def captions(db: duckdb.DuckDBPyConnection) -> list[CaptionRow]:
     """Captions by who wrote them, with a fair sample of each (the first by clip id, which is a hash)."""
+    found = _rows(
+        db,
+        "SELECT captioner, count(*) AS n, count(*) FILTER (kept), avg(caption_words) FILTER (has_caption), "
+        "coalesce(string_agg(DISTINCT caption_scope, ', ' ORDER BY caption_scope), ''), "
+        f"min(clip_id, {SAMPLE_CAPTIONS}) FILTER (has_caption) "
+        "FROM told WHERE caption_words IS NOT NULL GROUP BY captioner ORDER BY n DESC, captioner",
+    )
+    wanted = [clip for row in found for clip in row[5] or []]
+    sql = "SELECT clip_id, left(caption, 1000) FROM captions WHERE clip_id IN (SELECT unnest(?))"
+    text = dict(db.execute(sql, [wanted]).fetchall()) if wanted else {}
     return [
-        CaptionRow(name, n, kept, float(words or 0), scopes, [(s["id"], s["text"]) for s in samples or []])
-        for name, n, kept, words, scopes, samples in _rows(
-            db,
-            "SELECT captioner, count(*) AS n, count(*) FILTER (kept), avg(caption_words) FILTER (caption IS NOT NULL), "
-            "coalesce(string_agg(DISTINCT caption_scope, ', ' ORDER BY caption_scope), ''), "
-            f"min({{'id': clip_id, 'text': left(caption, 1000)}}, {SAMPLE_CAPTIONS}) FILTER (caption IS NOT NULL) "
-            "FROM told WHERE caption_words IS NOT NULL GROUP BY captioner ORDER BY n DESC, captioner",
-        )
+        CaptionRow(name, n, kept, float(words or 0), scopes, [(clip, text[clip]) for clip in ids or []])
+        for name, n, kept, words, scopes, ids in found
     ]
 
 

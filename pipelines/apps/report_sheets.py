@@ -12,7 +12,7 @@ from curation.corpus import Corpus
 from pipelines.apps.explain_source import Row, rows
 from pipelines.apps.report_signals import column_facts
 from pipelines.apps.thumbnails import Pointer, Thumbnails
-from pipelines.apps.verdicts import RuleInForce
+from pipelines.apps.verdicts import OUTCOME, REASONS, RuleInForce
 from pipelines.apps.words import clock, number
 
 KEPT = 24
@@ -92,7 +92,7 @@ class Sheets:
 
 
 def sheets(corpus: Corpus, db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> Sheets:
-    """Choose the clips, then fetch rows and stills of only those. ``db`` has the view `told`."""
+    """Choose the clips, then fetch rows and stills of only those. ``db`` has the table `told`."""
     kept, waiting = _outcome_ids(db)
     by_reason = _reason_ids(db)
     near = _nearest(db, rules)
@@ -198,7 +198,11 @@ def _fetch(db: duckdb.DuckDBPyConnection, clip_ids: Sequence[str]) -> dict[str, 
     unique = sorted(set(clip_ids))
     if not unique:
         return {}
-    told = rows(db, "SELECT * FROM told WHERE clip_id IN (SELECT unnest(?))", unique)
+    told = rows(
+        db,
+        f"SELECT *, {OUTCOME} AS outcome, {REASONS} AS whys FROM clips_all WHERE clip_id IN (SELECT unnest(?))",
+        unique,
+    )
     part = dict(
         db.execute(
             "SELECT clip_id, max(part) FROM _clips WHERE clip_id IN (SELECT unnest(?)) GROUP BY 1", [unique]

@@ -90,7 +90,7 @@ def chosen_columns(rules: Sequence[RuleInForce]) -> list[str]:
 
 
 def histograms(db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> list[Histogram]:
-    """One for every chosen column that has values. ``db`` has the view `told`."""
+    """One for every chosen column that has values. ``db`` has the table `told`."""
     names = chosen_columns(rules)
     facts = column_facts()
     asked = ", ".join(f"count({n}), min({n}), max({n})" for n in names)

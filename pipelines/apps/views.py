@@ -101,8 +101,14 @@ NONE = Chosen(dict.fromkeys(NAMED))
 """No variant at all: for a look at what was scanned."""
 
 
-def connect(corpus: Corpus, use: Mapping[str, str] | Chosen | None = None) -> duckdb.DuckDBPyConnection:
+def connect(
+    corpus: Corpus, use: Mapping[str, str] | Chosen | None = None, part: int | None = None
+) -> duckdb.DuckDBPyConnection:
     """An in-memory database with one view per table and ``clips_all``. It can read nothing else and change nothing.
+
+    Args:
+        part: show clips and what hangs on them of this part only (plan, sources and shards stay whole): quick where the part
+            of a clip is known.
 
     Raises:
         UsageError: see :func:`choose`.
@@ -114,7 +120,10 @@ def connect(corpus: Corpus, use: Mapping[str, str] | Chosen | None = None) -> du
     db = duckdb.connect(":memory:", config={**_SETTINGS, "temp_directory": spill})
     for table in TABLES:
         absent = chosen[table] is None and (table in NAMED or table in OF_SHARDS)
-        db.register(f"_{table}", _dataset(corpus, table, {}) if absent else table_dataset(corpus, table, chosen[table]))
+        only = None if table in ("plan", "sources") else part
+        db.register(
+            f"_{table}", _dataset(corpus, table, {}) if absent else table_dataset(corpus, table, chosen[table], only)
+        )
         db.execute(f"CREATE VIEW {table} AS {_view(table)}")
     db.execute(f"CREATE VIEW clips_all AS {_wide()}")
     db.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -123,8 +132,8 @@ def connect(corpus: Corpus, use: Mapping[str, str] | Chosen | None = None) -> du
     return db
 
 
-def table_dataset(corpus: Corpus, table: str, name: str | None = None) -> ds.Dataset:
-    """The committed parts of a table (of its variant ``name``) as one dataset: the documented columns and ``part``.
+def table_dataset(corpus: Corpus, table: str, name: str | None = None, part: int | None = None) -> ds.Dataset:
+    """The committed parts of a table (of its variant ``name``), or one of them, as a dataset: the documented columns and ``part``.
 
     Nothing is read but listings. Files of shards do not follow the parts: there ``part`` is the plan's own column, or NULL.
     """
@@ -133,7 +142,7 @@ def table_dataset(corpus: Corpus, table: str, name: str | None = None) -> ds.Dat
     if table == "plan":
         return _dataset(corpus, table, {corpus.path(table, p): p for p in corpus.parts()})
     parts = corpus.done(table, name) if name is not None else corpus.scanned()
-    return _dataset(corpus, table, {corpus.path(table, p, name): p for p in sorted(parts)})
+    return _dataset(corpus, table, {corpus.path(table, p, name): p for p in sorted(parts) if part in (None, p)})
 
 
 def _shard_files(corpus: Corpus, table: str, folder: str) -> list[str]:

@@ -13,7 +13,8 @@ from rich.console import Console
 from pipelines.children import available_cpus
 from schemas.errors import StivError, UsageError
 
-out_console = Console(highlight=False, soft_wrap=True)
+# Into a file or pipe there is no width to fit: tables are then made wide enough to be read.
+out_console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 err_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 INTERRUPTED = 130

@@ -32,7 +32,17 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["curate"], ["scan"], ["export"], ["query"], ["explain"], ["recipe", "show"], ["golden"]):
         assert stiv(*arguments, "--help") == 0
     text = capsys.readouterr().out
-    for word in ("--recipe", "--set", "--executor", "--jobs", "--ray-address", "--dry-run", "--limit", "--json", "--replace"):
+    for word in (
+        "--recipe",
+        "--set",
+        "--executor",
+        "--jobs",
+        "--ray-address",
+        "--dry-run",
+        "--limit",
+        "--json",
+        "--replace",
+    ):
         assert word in text
 
 
@@ -47,7 +57,11 @@ def test_misspelt_option_is_wrong_use(capsys: pytest.CaptureFixture[str], tmp_pa
 @pytest.mark.parametrize(
     ("text", "says", "fix"),
     [
-        ("scan: {stills: {qualty: 80}}", "unknown key `scan.stills.qualty` (did you mean `quality`?)", "stiv recipe schema"),
+        (
+            "scan: {stills: {qualty: 80}}",
+            "unknown key `scan.stills.qualty` (did you mean `quality`?)",
+            "stiv recipe schema",
+        ),
         ("sacn: {}", "unknown key `sacn` (did you mean `scan`?)", "stiv recipe schema"),
         ("scan: {stills: {quality: high}}", "`scan.stills.quality`", "stiv recipe schema"),
         ("scan: {shots: {min_s: 5, max_s: 8}}", "max_s must be at least twice min_s", "stiv recipe schema"),
@@ -59,7 +73,9 @@ def test_misspelt_option_is_wrong_use(capsys: pytest.CaptureFixture[str], tmp_pa
         ("kind: train", "`kind`", ""),
     ],
 )
-def test_bad_recipes(capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path, text: str, says: str, fix: str) -> None:
+def test_bad_recipes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path, text: str, says: str, fix: str
+) -> None:
     recipe = tmp_path / "r.yaml"
     recipe.write_text(text)
     assert stiv("curate", videos, "--out", tmp_path / "c", "--recipe", recipe) == 2
@@ -76,7 +92,10 @@ def test_missing_recipe_names_a_near_one(capsys: pytest.CaptureFixture[str], tmp
     assert "strict.yaml" in one_paragraph(capsys)
 
 
-@pytest.mark.parametrize("setting", ["scan.stills.quality", "=3", "scan..x=1", "scan.stills.quality=high", "select.nosuch=off", "select.still=3"])
+@pytest.mark.parametrize(
+    "setting",
+    ["scan.stills.quality", "=3", "scan..x=1", "scan.stills.quality=high", "select.nosuch=off", "select.still=3"],
+)
 def test_bad_set_values(capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path, setting: str) -> None:
     assert stiv("curate", videos, "--out", tmp_path / "c", "--set", setting) == 2
     one_paragraph(capsys)
@@ -94,7 +113,11 @@ def test_wrong_inputs_and_names(capsys: pytest.CaptureFixture[str], tmp_path: Pa
         ((copy, "--out", tmp_path / "c", "--name", "../up"), "cannot be a name"),
         ((copy, "--out", tmp_path / "c", "--executor", "spark"), "no executor"),
     ):
-        code = stiv("curate", *arguments, "--executor", "inline") if "--executor" not in arguments else stiv("curate", *arguments)
+        code = (
+            stiv("curate", *arguments, "--executor", "inline")
+            if "--executor" not in arguments
+            else stiv("curate", *arguments)
+        )
         assert code == 2
         assert says in one_paragraph(capsys)
         assert not (tmp_path / "c").exists()
@@ -110,9 +133,18 @@ def test_stage_without_a_corpus(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "free some space"), (errno.EACCES, "another folder"), (errno.EROFS, "read-only")])
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [(errno.ENOSPC, "free some space"), (errno.EACCES, "another folder"), (errno.EROFS, "read-only")],
+)
 def test_full_disk_and_no_permission(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch, number: int, says: str, tree: object
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    videos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    says: str,
+    tree: object,
 ) -> None:
     out = tmp_path / "c"
     real = os.fsync
@@ -141,7 +173,9 @@ def test_folder_that_may_not_be_written(capsys: pytest.CaptureFixture[str], tmp_
     assert "may not write" in one_paragraph(capsys)
 
 
-def test_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path, straight: Path) -> None:
+def test_dry_run_writes_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path, straight: Path
+) -> None:
     assert stiv("curate", videos, "--out", tmp_path / "c", "--dry-run", "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["new"], report["parts"], report["missing"]["scan"]) == (4, 1, 1)
@@ -152,11 +186,17 @@ def test_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Pa
 
 
 def test_json_summary_and_limit(capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path) -> None:
-    assert stiv("curate", videos, "--out", tmp_path / "c", "--executor", "inline", "--limit", "2", "--json", "--no-report") == 0
+    assert (
+        stiv("curate", videos, "--out", tmp_path / "c", "--executor", "inline", "--limit", "2", "--json", "--no-report")
+        == 0
+    )
     summary = json.loads(capsys.readouterr().out)
     assert summary["sources"] == 2
     assert summary["worked"] is True
-    assert stiv("curate", videos, "--out", tmp_path / "c", "--executor", "inline", "--limit", "2", "--json", "--no-report") == 0
+    assert (
+        stiv("curate", videos, "--out", tmp_path / "c", "--executor", "inline", "--limit", "2", "--json", "--no-report")
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["worked"] is False
 
 
@@ -179,7 +219,17 @@ def test_too_many_errors_stop_the_run(capsys: pytest.CaptureFixture[str], tmp_pa
     folder.mkdir()
     for i in range(5):
         (folder / f"{i}.mp4").write_bytes(b"not a video at all " * 10)
-    arguments = ("curate", folder, "--out", tmp_path / "c", "--executor", "inline", "--no-report", "--set", "scan.error_rate_after=3")
+    arguments = (
+        "curate",
+        folder,
+        "--out",
+        tmp_path / "c",
+        "--executor",
+        "inline",
+        "--no-report",
+        "--set",
+        "scan.error_rate_after=3",
+    )
     assert stiv(*arguments) == 3
     assert "scan.error_rate_limit" in one_paragraph(capsys)
     assert stiv(*arguments, "--set", "scan.error_rate_limit=1") == 0
@@ -196,8 +246,12 @@ def test_second_writer_is_refused(capsys: pytest.CaptureFixture[str], videos: Pa
 def test_foreign_package_in_the_way_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "curation").mkdir()
     (tmp_path / "curation" / "__init__.py").write_text("")
-    code = "import sys; sys.path.insert(0, sys.argv.pop()); from pipelines.cli.main import run; sys.exit(run(['--help']))"
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, cwd="/")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop()); from pipelines.cli.main import run; sys.exit(run(['--help']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, cwd="/"
+    )
     assert done.returncode == 2
     assert "hides ours" in done.stderr
 

@@ -221,13 +221,28 @@ def test_source_that_keeps_killing_its_worker_is_given_up(videos: Path, tmp_path
     assert child.attempts(folder, "another run") == 0  # a person who stops runs does not poison anything
 
 
-def test_ctrl_c_keeps_what_is_finished_and_ends_everything(videos: Path, tmp_path: Path, tree: Any, straight: Path) -> None:
+def test_ctrl_c_keeps_what_is_finished_and_ends_everything(
+    videos: Path, tmp_path: Path, tree: Any, straight: Path
+) -> None:
     """SIGINT to the whole group, as a terminal sends it: exit code 130, one line, no child left, and the next run goes on."""
     folder = tmp_path / "v"
     folder.mkdir()
     os.mkfifo(folder / "hangs.mp4")
-    arguments = [sys.executable, "-m", "pipelines.cli.main", "curate", str(folder), "--out", str(tmp_path / "c"), "--executor", "inline", "--no-report"]
-    process = subprocess.Popen(arguments, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    arguments = [
+        sys.executable,
+        "-m",
+        "pipelines.cli.main",
+        "curate",
+        str(folder),
+        "--out",
+        str(tmp_path / "c"),
+        "--executor",
+        "inline",
+        "--no-report",
+    ]
+    process = subprocess.Popen(
+        arguments, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     while not list(tmp_path.glob("c/.scratch/scan/**/attempts.json")):  # the child is at work
         assert process.poll() is None
     family = psutil.Process(process.pid).children(recursive=True)

@@ -76,9 +76,9 @@ def _scalar(corpus: Corpus, sql: str) -> Any:
 
 def _told(corpus: Corpus) -> tuple[Any, list[Any]]:
     chosen = choose(corpus)
-    db = connect(corpus, chosen)
-    db.execute(report_data.TOLD)
-    return db, rules_in_force(corpus, chosen)
+    db, rules = connect(corpus, chosen), rules_in_force(corpus, chosen)
+    report_data.tell(db, rules)
+    return db, rules
 
 
 @pytest.mark.parametrize("upto", STAGES)

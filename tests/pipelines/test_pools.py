@@ -1,0 +1,36 @@
+"""How actors share a cluster: some CPU is always left, at least one actor of each stage fits, and too small is said."""
+
+import pytest
+
+from pipelines.chain import EXPORT, PART_STAGES
+from pipelines.ray_run import LIGHT_CPUS, size_pools
+from schemas.errors import UsageError
+
+
+@pytest.mark.parametrize("nodes", [[1], [2], [4], [8], [16], [64] * 50, [2] * 3, [1, 32]])
+@pytest.mark.parametrize("stages", [PART_STAGES, (EXPORT,)])
+def test_pools_leave_room_for_rays_own_tasks(nodes: list[float], stages: tuple) -> None:  # type: ignore[type-arg]
+    pools = size_pools(stages, 10_000, nodes)
+    least = sum(p.cpus for p in pools.values())
+    assert least < max(nodes)  # one actor of each on the largest node
+    most = sum(p.cpus * p.actors for p in pools.values())
+    assert most < sum(nodes)
+    assert all(p.actors >= 1 and p.children >= 1 and p.memory > 0 for p in pools.values())
+
+
+def test_children_use_the_whole_machine() -> None:
+    pools = size_pools(PART_STAGES, 100, [2])
+    assert pools["scan"].children * pools["scan"].actors == 2
+    pools = size_pools(PART_STAGES, 100, [64, 64])
+    assert pools["scan"].children * pools["scan"].actors == 128
+    assert pools["select"].cpus == LIGHT_CPUS
+
+
+def test_no_more_actors_than_parts() -> None:
+    assert size_pools(PART_STAGES, 1, [64] * 10)["scan"].actors == 1
+
+
+def test_cluster_without_cpus_is_named() -> None:
+    with pytest.raises(UsageError, match="0 CPUs") as caught:
+        size_pools(PART_STAGES, 1, [])
+    assert "--executor inline" in caught.value.fix

@@ -1,0 +1,67 @@
+"""What the display says: shares by bytes, rates, plain lines without a terminal."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from pipelines.progress import Progress
+from schemas.errors import TooManyErrorsError
+from schemas.recipe import Scan
+
+
+def source(status: str = "ok", size: int = 100, **more: object) -> dict[str, object]:
+    code = None if status == "ok" else "unreadable"
+    return {
+        "kind": "source",
+        "status": status,
+        "error_code": code,
+        "clips": 2,
+        "video_s": 60.0,
+        "frames": 10,
+        "bytes": size,
+        **more,
+    }
+
+
+def test_share_goes_by_bytes_and_counts_add_up() -> None:
+    out = io.StringIO()
+    with Progress(Console(file=out), limit=Scan()) as progress:
+        progress.phase("Scanning", {"sources": 2, "bytes": 1000})
+        progress.handle(source(size=900))
+        assert progress.share() == pytest.approx(0.9)
+        progress.handle(source("error", size=100))
+    assert progress.counts.clips == 4
+    assert progress.counts.errors == {"unreadable": 1}
+    assert "Scanning: 2 sources" in out.getvalue()
+
+
+def test_lines_without_a_terminal_carry_rate_and_eta(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("pipelines.progress.time.monotonic", lambda: now[0])
+    out = io.StringIO()
+    with Progress(Console(file=out, width=200), limit=Scan()) as progress:
+        progress.phase("Scanning", {"sources": 4, "bytes": 400})
+        now[0] = 160.0
+        progress.handle(source())
+    assert "25%" in out.getvalue()
+    assert "1.0 source h/h" in out.getvalue()  # a minute of video in a minute
+    assert "ETA 3:00" in out.getvalue()
+
+
+def test_what_was_resumed_does_not_count_as_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Progress(Console(file=io.StringIO()), limit=Scan()) as progress:
+        progress.phase("Scanning", {"sources": 4, "bytes": 400})
+        progress.handle(source(resumed=True))
+        assert "speed" not in dict(progress.facts())
+    assert progress.counts.resumed_sources == 1
+
+
+def test_error_limit_counts_from_some_sources_on() -> None:
+    limit = Scan(error_rate_limit=0.5, error_rate_after=4)
+    with Progress(Console(file=io.StringIO()), limit=limit, quiet=True) as progress:
+        progress.phase("Scanning", {"sources": 10})
+        for _ in range(3):
+            progress.handle(source("error"))
+        with pytest.raises(TooManyErrorsError, match="4 of 4"):
+            progress.handle(source("error"))
