@@ -14,6 +14,10 @@ import numpy as np
 SMALL_SIDE = 256
 """Long side of ``Frame.small`` in pixels."""
 
+TIMED = 17
+"""Every frame of this stride is timed: reading the thread's clock can cost more than a signal. A prime, so that the stride does not
+fall into step with sampling rates."""
+
 TransitionKind = Literal["cut", "fade", "dissolve"]
 
 

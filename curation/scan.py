@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from curation.decode import SourceReader, open_source
-from curation.frames import Transition
+from curation.frames import TIMED, Transition
 from curation.pixels import FrameMaker
 from curation.shots import ClipMaker, ClipSpan, ShotFinder
 from curation.signals import SignalSet
@@ -31,7 +31,7 @@ class ScanResult:
     clips: list[dict[str, Any]] = field(default_factory=list)
     """Columns of `clips`, with ``stills``: list of (frame, offset, size) in the stills file."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """CPU seconds by kind of work. For the run's record, never for a table."""
+    """CPU seconds by kind of work, estimated from every ``TIMED``-th frame. For the run's record, never for a table."""
     rescanned_frames: int = 0
     """Frames of a first pass with several threads that was thrown away. Depends on the machine, so for the run's record too."""
 
@@ -88,38 +88,43 @@ class _Pass:
         reader, probe = self._reader, self._reader.probe
         maker = FrameMaker(probe)
         luma_tick = still_tick = -NEVER
-        clock = time.thread_time
-        start = clock()
+        start = self._now(0)
         for raw, index, pts in reader.decoded():
-            now = start_frame = clock()
-            self._seconds["decode"] += now - start
+            mark = self._spend("decode", start, index)
             seconds = float(pts * probe.time_base)
             luma_now, still_now = int(seconds * self._signals.luma_rate // 1), int(seconds * CANDIDATES_PER_SECOND // 1)
             frame = maker.make(raw, index, pts, with_luma=luma_now != luma_tick)
             luma_tick = luma_now
-            now = self._spend("frames", start_frame)
+            mark = self._spend("frames", mark, index)
             self._signals.push(frame)
-            now = self._spend("signals", now)
+            mark = self._spend("signals", mark, index)
             if still_now != still_tick:
                 still_tick = still_now
                 jpeg = maker.still(raw, self._settings.stills.short_side, self._settings.stills.quality)
                 self._stills.add(Still(index, seconds, jpeg))
-                now = self._spend("stills", now)
+                mark = self._spend("stills", mark, index)
             self._times[index] = seconds
             self._maker.push_time(index, pts, seconds)
             self._note(self._finder.push(frame), self._finder.settled)
-            self._spend("shots", now)
+            self._spend("shots", mark, index)
             alive()
-            start = clock()
+            start = self._now(index + 1)
         tally = reader.tally
         end_pts = tally.end_pts if tally.end_pts is not None else 0
         self._times[tally.frames] = float(end_pts * probe.time_base)
         self._note(self._finder.flush(), tally.frames)
         self._close(self._maker.finish(end_pts, float(end_pts * probe.time_base)))
 
-    def _spend(self, kind: str, since: float) -> float:
+    @staticmethod
+    def _now(index: int) -> float:
+        return 0.0 if index % TIMED else time.thread_time()
+
+    def _spend(self, kind: str, since: float, index: int) -> float:
+        """Book the CPU time since ``since`` under a kind of work, if this frame is one of those that are timed."""
+        if index % TIMED:
+            return 0.0
         now = time.thread_time()
-        self._seconds[kind] += now - since
+        self._seconds[kind] += TIMED * (now - since)
         return now
 
     def _note(self, transitions: list[Transition], settled: int) -> None:

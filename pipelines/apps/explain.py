@@ -29,7 +29,7 @@ def explain(corpus: Corpus, what: str, use: Mapping[str, str] | None = None) -> 
         reading = read_story(db, target.uri)
         part = target.part if target.clip_id is not None else reading.facts["part"] if reading.facts else None
         # All else hangs on the one part, but for the places of the clip's signals among all clips.
-        with connect(corpus, chosen, part) as near:
+        with connect(corpus, chosen, None if part is None else {part}) as near:
             if target.clip_id is None:
                 return source_story(corpus, near, reading, chosen.names)
             return clip_story(corpus, db, near, target.clip_id, reading, chosen)

@@ -126,7 +126,7 @@ def _facts(
         "funnel": report_data.funnel(status, total, reasons, sum(n for _, n, _ in failures)),
         "reasons": reasons,
         "histograms": [(h, charts.histogram(h)) for h in histograms(db, rules)],
-        "sheets": sheets(corpus, db, rules),
+        "sheets": sheets(corpus, chosen, db, rules),
         "captions": report_data.captions(db),
         "shapes": report_data.shapes(db),
         "how": report_data.exported_how(db),

@@ -13,6 +13,7 @@ from pipelines.apps.explain_source import Row, rows
 from pipelines.apps.report_signals import column_facts
 from pipelines.apps.thumbnails import Pointer, Thumbnails
 from pipelines.apps.verdicts import OUTCOME, REASONS, RuleInForce
+from pipelines.apps.views import Chosen, connect
 from pipelines.apps.words import clock, number
 
 KEPT = 24
@@ -91,7 +92,7 @@ class Sheets:
     """Stills that could not be read, in words."""
 
 
-def sheets(corpus: Corpus, db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> Sheets:
+def sheets(corpus: Corpus, chosen: Chosen, db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> Sheets:
     """Choose the clips, then fetch rows and stills of only those. ``db`` has the table `told`."""
     kept, waiting = _outcome_ids(db)
     by_reason = _reason_ids(db)
@@ -103,7 +104,7 @@ def sheets(corpus: Corpus, db: duckdb.DuckDBPyConnection, rules: Sequence[RuleIn
         *(c for _, ids in by_reason.values() for c in ids),
         *(c for n in near for c, _, _ in (*n.below, *n.above)),
     ]
-    found = _fetch(db, wanted)
+    found = _fetch(corpus, chosen, db, wanted, rules)
     stills = Thumbnails(corpus)
     images = stills.load({c: _pointer(row) for c, row in found.items()})
 
@@ -194,21 +195,24 @@ def _nearest(db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> lis
     return [near for _, _, near in sorted(found, key=lambda f: f[:2])[:MOST_THRESHOLDS]]
 
 
-def _fetch(db: duckdb.DuckDBPyConnection, clip_ids: Sequence[str]) -> dict[str, Row]:
+_CARD_COLUMNS = (
+    "clip_id", "source_rel_path", "start_s", "end_s", "width", "height", "caption", "captioner", "stills_offset", "stills_size",
+)  # fmt: skip
+
+
+def _fetch(
+    corpus: Corpus, chosen: Chosen, db: duckdb.DuckDBPyConnection, clip_ids: Iterable[str], rules: Sequence[RuleInForce]
+) -> dict[str, Row]:
+    """What is shown of the clips, from only those parts in which they lie."""
     unique = sorted(set(clip_ids))
     if not unique:
         return {}
-    told = rows(
-        db,
-        f"SELECT *, {OUTCOME} AS outcome, {REASONS} AS whys FROM clips_all WHERE clip_id IN (SELECT unnest(?))",
-        unique,
-    )
-    part = dict(
-        db.execute(
-            "SELECT clip_id, max(part) FROM _clips WHERE clip_id IN (SELECT unnest(?)) GROUP BY 1", [unique]
-        ).fetchall()
-    )
-    return {row["clip_id"]: {**row, "part": part[row["clip_id"]]} for row in told}
+    chosen_ids = "clip_id IN (SELECT unnest(?))"
+    part = dict(db.execute(f"SELECT clip_id, max(part) FROM _clips WHERE {chosen_ids} GROUP BY 1", [unique]).fetchall())
+    columns = dict.fromkeys([*_CARD_COLUMNS, *SHOWN_VALUES, *(c for r in rules for c in r.columns)])
+    sql = f"SELECT {', '.join(columns)}, {OUTCOME} AS outcome, {REASONS} AS whys FROM clips_all WHERE {chosen_ids}"
+    with connect(corpus, chosen, set(part.values())) as near:
+        return {row["clip_id"]: {**row, "part": part[row["clip_id"]]} for row in rows(near, sql, unique)}
 
 
 def _pointer(row: Row) -> Pointer | None:

@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -102,13 +102,13 @@ NONE = Chosen(dict.fromkeys(NAMED))
 
 
 def connect(
-    corpus: Corpus, use: Mapping[str, str] | Chosen | None = None, part: int | None = None
+    corpus: Corpus, use: Mapping[str, str] | Chosen | None = None, parts: Collection[int] | None = None
 ) -> duckdb.DuckDBPyConnection:
     """An in-memory database with one view per table and ``clips_all``. It can read nothing else and change nothing.
 
     Args:
-        part: show clips and what hangs on them of this part only (plan, sources and shards stay whole): quick where the part
-            of a clip is known.
+        parts: show clips and what hangs on them of these parts only (plan, sources and shards stay whole): quick where it is
+            known in which parts a clip lies.
 
     Raises:
         UsageError: see :func:`choose`.
@@ -120,7 +120,7 @@ def connect(
     db = duckdb.connect(":memory:", config={**_SETTINGS, "temp_directory": spill})
     for table in TABLES:
         absent = chosen[table] is None and (table in NAMED or table in OF_SHARDS)
-        only = None if table in ("plan", "sources") else part
+        only = None if table in ("plan", "sources") else parts
         db.register(
             f"_{table}", _dataset(corpus, table, {}) if absent else table_dataset(corpus, table, chosen[table], only)
         )
@@ -132,8 +132,10 @@ def connect(
     return db
 
 
-def table_dataset(corpus: Corpus, table: str, name: str | None = None, part: int | None = None) -> ds.Dataset:
-    """The committed parts of a table (of its variant ``name``), or one of them, as a dataset: the documented columns and ``part``.
+def table_dataset(
+    corpus: Corpus, table: str, name: str | None = None, only: Collection[int] | None = None
+) -> ds.Dataset:
+    """The committed parts of a table (of its variant ``name``) as one dataset: the documented columns and ``part``.
 
     Nothing is read but listings. Files of shards do not follow the parts: there ``part`` is the plan's own column, or NULL.
     """
@@ -142,7 +144,7 @@ def table_dataset(corpus: Corpus, table: str, name: str | None = None, part: int
     if table == "plan":
         return _dataset(corpus, table, {corpus.path(table, p): p for p in corpus.parts()})
     parts = corpus.done(table, name) if name is not None else corpus.scanned()
-    return _dataset(corpus, table, {corpus.path(table, p, name): p for p in sorted(parts) if part in (None, p)})
+    return _dataset(corpus, table, {corpus.path(table, p, name): p for p in sorted(parts) if only is None or p in only})
 
 
 def _shard_files(corpus: Corpus, table: str, folder: str) -> list[str]:

@@ -327,7 +327,7 @@ def test_sheets_are_fair_bounded_and_of_the_right_clips(build: Build) -> None:
     corpus = build(parts=15)
     db, rules = _told(corpus)
     with db:
-        found = sheets(corpus, db, rules)
+        found = sheets(corpus, choose(corpus), db, rules)
     assert [c.clip_id for c in found.kept] == sorted(
         run_query(corpus, "SELECT clip_id FROM decisions WHERE kept").column(0).to_pylist()
     )[:24]
@@ -343,7 +343,7 @@ def test_sheets_are_fair_bounded_and_of_the_right_clips(build: Build) -> None:
 def test_borders_show_the_nearest_clips_on_either_side(corpus: Corpus) -> None:
     db, rules = _told(corpus)
     with db:
-        found = sheets(corpus, db, rules)
+        found = sheets(corpus, choose(corpus), db, rules)
     (still,) = [b for b in found.borders if b.rule == "still"]
     threshold = next(t[2] for r in rules if r.name == "still" for t in r.thresholds)
     below = (
