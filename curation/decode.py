@@ -32,6 +32,7 @@ OPEN_OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
 """Options for every container that is opened anywhere in the engine."""
 
 _ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: cover art is not a video
+_PLAYLIST_MAGIC = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"[Reference]", b"<?xml", b"<MPD", b"<asx")
 _STILL_MAGIC = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG": "PNG",
@@ -136,6 +137,10 @@ def open_container(path: str | Path) -> av.container.InputContainer:
         raise SourceFailure(ErrorCode.READ_FAILED, f"reading failed: {error.strerror or error}") from None
     if not head:
         raise SourceFailure(ErrorCode.EMPTY_FILE, "the file has no bytes")
+    if head.startswith(_PLAYLIST_MAGIC):
+        raise SourceFailure(
+            ErrorCode.UNSUPPORTED, "the file is a playlist or script that names other files, not a video itself"
+        )
     for magic, kind in _STILL_MAGIC.items():
         # An animated PNG has the same first bytes as a still one; the demuxer tells them apart below.
         if head.startswith(magic) and kind != "PNG":
