@@ -27,7 +27,8 @@ FPS = 30
 SHOT_S = 6
 
 SCAN = """
-import json, resource, sys
+import json, os, resource, sys
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import cv2
 cv2.setNumThreads(1)
 from pathlib import Path
