@@ -83,7 +83,7 @@ def run(job: Job) -> dict[str, Any]:
     Returns:
         Counts for the progress display: status, error_code, clips, seconds of video, frames, cpu seconds by kind of work.
     """
-    from curation.decode import SourceFailure, quiet_decoder
+    from curation.opening import SourceFailure, quiet_decoder
     from curation.scan import ScanResult, scan_source
     from curation.source_rows import failed_source
     from schemas import ids

@@ -14,8 +14,8 @@ from typing import Literal
 
 import av
 
-from curation.decode import SourceFailure, open_container
 from curation.encoder import Encoder, Picture, Timing, ffmpeg_binary, ffmpeg_version
+from curation.opening import SourceFailure, open_container
 from curation.remux import copy_span
 from curation.sound import write_sound
 from curation.spans import CutError, Ledger, SourceSpan, frames_of

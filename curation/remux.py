@@ -23,8 +23,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from curation.decode import open_container
 from curation.keyframes import starts_afresh
+from curation.opening import open_container
 from curation.spans import Ledger, SeekFailed, SourceSpan, packets_from_keyframe, sought_frames, video_stream
 from curation.timescale import ticks, timescale_of
 from schemas.recipe import Export

@@ -15,7 +15,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 
-from curation.decode import open_container
+from curation.opening import open_container
 
 _RUN_UP_S = 1
 """Seconds decoded before the span: lossy codecs overlap neighbouring packets, and indices are coarse."""

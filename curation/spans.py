@@ -18,7 +18,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from curation.decode import SourceReader, open_container
+from curation.decode import SourceReader
+from curation.opening import open_container
 from schemas.errors import StivError
 
 _BACK_S = (0, 1, 5, 20)

@@ -51,7 +51,7 @@ def run_select(worker: Worker, part: int) -> None:
         for clip, dropped, first, reasons in _rows(wide, verdicts)
     ]
     corpus.write("selections", part, rows, variant.folder)
-    _tell(worker, "select", part, verdicts, len(rows), sum(r["selected"] for r in rows))
+    _tell(worker, "select", part, verdicts, len(rows), len(rows) - sum(verdicts.dropped))
 
 
 def run_judge(worker: Worker, part: int) -> None:
@@ -70,7 +70,7 @@ def run_judge(worker: Worker, part: int) -> None:
         both = [*row["reasons"], *reasons]
         rows.append({"clip_id": row["clip_id"], "kept": not both, "reason": row["reason"] or first, "reasons": both})
     corpus.write("decisions", part, rows, variant.folder)
-    _tell(worker, "judge", part, verdicts, len(rows), sum(r["kept"] for r in rows))
+    _tell(worker, "judge", part, verdicts, len(rows), sum(bool(r["kept"]) for r in rows))
 
 
 def _rows(wide: pa.Table, verdicts: Verdicts) -> list[tuple[str, bool, str | None, list[str]]]:

@@ -16,9 +16,9 @@ from curation import joined
 from curation.child import sha256_of
 from curation.corpus import Corpus
 from curation.cutting import ClipToCut, CutError, CutResult, cut_clip
-from curation.decode import SourceFailure, quiet_decoder
 from curation.finished import cut_settings, find_finished
 from curation.listing import uri_to_path
+from curation.opening import SourceFailure, quiet_decoder
 from curation.shard_plan import failed_path, index_path, read_plan, tar_path
 from curation.shards import Sample, verify_tar, write_tar
 from curation.variants import Variant

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.decode import SourceFailure, open_source
+from curation.decode import open_source
 from curation.golden.encode import encode
+from curation.opening import SourceFailure
 from schemas.errors import ErrorCode
 
 VIDEOS = Path(__file__).parents[3] / "shared" / "videos"
