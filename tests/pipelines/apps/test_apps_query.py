@@ -44,6 +44,22 @@ def test_clips_all_joins_without_losing_or_doubling_a_clip(corpus: Corpus) -> No
     assert _one(corpus, wrong) == 0
 
 
+def test_a_part_joins_only_with_itself(build: Build) -> None:
+    """A source that was listed twice has the same clips in two parts: each row keeps its own decision."""
+    corpus = build(upto="judged")
+    again = 3
+    corpus.write("plan", again, corpus.read("plan", 0).to_pylist())
+    corpus.store.commit_bytes("plan/parts.json", b'{"parts": 4}')
+    for table in ("transitions", "clips", "sources"):
+        corpus.write(table, again, corpus.read(table, 0).to_pylist())
+    for table in ("selections", "captions"):
+        corpus.write(table, again, corpus.read(table, 0, "default").to_pylist(), "default")
+    rows = corpus.read("decisions", 0, "default").to_pylist()
+    corpus.write("decisions", again, [{**r, "kept": False, "reason": "x", "reasons": ["x"]} for r in rows], "default")
+    assert _one(corpus, "SELECT count(*) FROM clips_all") == 44 + len(rows)
+    assert _one(corpus, "SELECT count(*) FROM clips_all WHERE reason = 'x'") == len(rows)
+
+
 def test_uncommitted_parts_do_not_count(build: Build) -> None:
     corpus = build(upto="scanned")
     before = _one(corpus, "SELECT count(*) FROM clips")
