@@ -8,10 +8,12 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from curation import variants
 from curation.corpus import Corpus
+from curation.environment import engine_version, environment
 from curation.percentiles import Wanted, measure_percentiles
 from curation.shard_plan import extend_shard_plan
 from curation.variants import Variant
@@ -284,6 +286,9 @@ def _record(
     counts = {f.name: getattr(progress.counts, f.name) for f in fields(progress.counts)}
     return {
         "command": command,
+        "started": (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds"),
+        "engine": engine_version(),
+        "environment": environment(),
         "recipe": recipe.model_dump(mode="json"),
         "options": asdict(options),
         "variants": {table: {"name": v.name, "fingerprint": v.fingerprint} for table, v in made.items()},
