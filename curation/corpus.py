@@ -85,14 +85,7 @@ class Corpus:
                     fix="The scan recipe belongs to the corpus: choose another --out for the new one, or run with the old settings.",
                 )
             return corpus
-        if (
-            store.local is not None
-            and store.local.exists()
-            and any(not n.startswith(".") for n in os.listdir(store.local))
-        ):
-            raise UsageError(
-                f"`{store.uri}` exists, is not empty and is not a corpus.", fix="Give an empty or new folder to --out."
-            )
+        check_target(store)
         facts = {"format": FORMAT_VERSION, "engine": engine_version(), **wanted, "environment": environment()}
         store.commit_bytes("corpus.json", _pretty(facts))
         return Corpus(store, facts)
@@ -194,6 +187,20 @@ def hold(store: Store, what: str) -> Iterator[None]:
             yield
         finally:
             handle.truncate(0)
+
+
+def check_target(store: Store) -> None:
+    """Raise UsageError where a corpus can neither be opened nor made: the folder holds something else, or is a file."""
+    if store.local is None or not store.local.exists() or store.exists("corpus.json"):
+        return
+    if not store.local.is_dir():
+        raise UsageError(f"`{store.uri}` is a file, not a folder.", fix="Give an empty or new folder to --out.")
+    with storage_errors(f"Listing `{store.uri}`"):
+        others = [n for n in os.listdir(store.local) if n not in (".scratch", ".lock")]
+    if others:
+        raise UsageError(
+            f"`{store.uri}` exists, is not empty and is not a corpus.", fix="Give an empty or new folder to --out."
+        )
 
 
 def scan_facts(recipe: CurateRecipe) -> dict[str, Any]:

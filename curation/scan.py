@@ -56,8 +56,9 @@ def scan_source(
     with open_source(path, threads, max_pixels=settings.max_pixels) as reader:
         run = _Pass(reader, source_id, settings, stills_file)
         run.run(alive)
-        if threads != 1 and (reader.tally.errors or reader.tally.damaged):
-            # Damaged H.264 decodes differently with several threads: only the answer of one thread is the same everywhere.
+        if threads != 1 and reader.failure() is not None:
+            # Damaged and truncated files decode differently with several threads, which may even hide the error: only the
+            # answer of one thread is the same everywhere.
             spent = reader.tally.frames
             stills_file.seek(0)
             stills_file.truncate()

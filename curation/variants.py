@@ -55,9 +55,11 @@ def identity(table: str, settings: dict[str, Any], inputs: dict[str, dict[str, s
 
 
 def load(corpus: Corpus, table: str, name: str) -> Variant | None:
-    """The variant as stored, or None. Finishes a switch that was cut short."""
-    _finish_switch(corpus, table, name)
-    return _read(corpus, table, name, name)
+    """The variant as stored, or None. Changes nothing: a reader may come while a writer switches."""
+    found = _read(corpus, table, name, name)
+    if found is None and corpus.store.exists(f"{table}/{_new(name)}/complete.json"):
+        found = _read(corpus, table, name, _new(name))  # a switch is under way, or was cut short
+    return found
 
 
 def need(corpus: Corpus, table: str, name: str) -> Variant:
@@ -97,6 +99,8 @@ def prepare(
         VariantError: the name is taken by a variant with other settings or inputs.
     """
     wanted = identity(table, settings, inputs)
+    if not dry:
+        _finish_switch(corpus, table, name)
     current = load(corpus, table, name)
     if current is not None and current.fingerprint == wanted:
         if not dry:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from curation.corpus import Corpus
+from curation.corpus import Corpus, check_target
 from curation.listing import Entry, list_inputs
 from curation.planning import Planned, extend_plan, group
-from curation.storage import is_uri
+from curation.storage import Store, is_uri
 from pipelines.chain import PART_STAGES
 from pipelines.run import Options, missing_parts, prepare_variants, run
 from schemas.errors import UsageError
@@ -22,8 +22,10 @@ def list_and_check(inputs: Sequence[str], out: str) -> list[Entry]:
     """The listing of the inputs.
 
     Raises:
-        UsageError: an input is not there or cannot be read, there is no video in it, or the output lies inside it.
+        UsageError: an input is not there or cannot be read, there is no video in it, or the output lies inside it or is
+            something else than a corpus.
     """
+    check_target(Store(out))
     folder = None if is_uri(out) else Path(out.removeprefix("file://")).absolute()
     entries = list_inputs(inputs, folder)
     if not entries:

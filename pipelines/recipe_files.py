@@ -19,10 +19,15 @@ from schemas.recipe import CurateRecipe
 def load_recipe(path: Path | None, settings: Iterable[str] = (), base: Mapping[str, Any] | None = None) -> CurateRecipe:
     """The effective recipe: defaults, then ``base`` or the file, then ``--set`` values.
 
+    ``base`` is what a corpus was made with. A file stands in its place, but for `plan` and `scan` where it has no such section.
+
     Raises:
         RecipeError: the file is not there, is no YAML mapping, or a key or value is wrong.
     """
-    data: dict[str, Any] = read_recipe_file(path) if path is not None else _copy(base or {})
+    data: dict[str, Any] = _copy(base or {})
+    if path is not None:
+        belongs: dict[str, Any] = {key: data[key] for key in ("plan", "scan") if key in data}
+        data = {**belongs, **read_recipe_file(path)}
     for text in settings:
         _apply(data, text)
     try:

@@ -170,22 +170,21 @@ def _numbers(status: Status, total: report_data.Totals) -> list[Number]:
     errors, partial = status.sources.get("error", 0), status.sources.get("partial", 0)
     tars = sum(s.finished for s in status.shards), sum(s.planned for s in status.shards)
     size = sum(s.bytes for s in status.shards)
+    found = Number("Found", f"{status.planned_sources:,}", f"sources, {words.size(status.planned_bytes)}")
+    if not status.scanned_parts:
+        return [found, *(Number(label, "–", "not yet") for label in ("Read", "Failed", "Clips", "Kept", "Exported"))]
+    kept = f"clips, {words.share(total.kept.clips, total.all.clips)}, {words.hours(total.kept.seconds)}"
+    exported = f"in {tars[0]:,} of {words.plural(tars[1], 'tar')}, {words.size(size)}"
+    decided = total.kept.clips + total.dropped.clips
     return [
-        Number("Found", f"{status.planned_sources:,}", f"sources, {words.size(status.planned_bytes)}"),
+        found,
         Number("Read", f"{read - errors:,}", f"sources, {words.hours(status.source_seconds)} of video"),
         Number("Failed", f"{errors:,}", f"sources; {partial:,} in part", "bad" if errors else ""),
         Number("Clips", f"{total.all.clips:,}", words.hours(total.all.seconds)),
-        Number(
-            "Kept",
-            f"{total.kept.clips:,}",
-            f"clips, {words.share(total.kept.clips, total.all.clips)}, {words.hours(total.kept.seconds)}",
-            "good",
-        ),
-        Number(
-            "Exported",
-            f"{total.exported.clips:,}",
-            f"in {tars[0]:,} of {words.plural(tars[1], 'tar')}, {words.size(size)}",
-        ),
+        Number("Kept", f"{total.kept.clips:,}", kept, "good") if decided else Number("Kept", "–", "not yet"),
+        Number("Exported", f"{total.exported.clips:,}", exported)
+        if status.shards
+        else Number("Exported", "–", "not yet"),
     ]
 
 

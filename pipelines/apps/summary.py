@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from curation.corpus import Corpus
@@ -97,14 +98,15 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     )
     if summary["failed_cuts"]:
         grid.add_row(
-            "[red]Not cut[/]", f"{len(summary['failed_cuts']):,} kept clips, the first: {summary['failed_cuts'][0]}"
+            "[red]Not cut[/]",
+            f"{len(summary['failed_cuts']):,} kept clips, the first: {escape(summary['failed_cuts'][0])}",
         )
-    grid.add_row("Where", f"{summary['shards_folder']}")
+    grid.add_row("Where", escape(summary["shards_folder"]))
     if "report" in summary:
-        grid.add_row("Report", summary["report"])
+        grid.add_row("Report", escape(summary["report"]))
     grid.add_row("Time", f"{summary['seconds']:,.1f} s")
     console.print(grid)
-    corpus = summary["corpus"]
+    corpus = escape(summary["corpus"])
     console.print(
         f'\nNext: open the report; [bold]stiv query {corpus} "SELECT reason, count(*) FROM decisions GROUP BY reason"[/]; [bold]stiv explain {corpus} CLIP_ID[/]'
     )

@@ -68,7 +68,7 @@ def shrink(jpeg: bytes) -> bytes | None:
     if picture is None:
         return None
     height, width = picture.shape[:2]
-    scale = min(1.0, WIDTH / width, HEIGHT / height)
+    scale = min(WIDTH / width, HEIGHT / height)
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

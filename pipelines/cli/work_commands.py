@@ -137,7 +137,7 @@ def plan(
         )
         return
     _say_planned(planned, common.out_console, False)
-    common.out_console.print(f"Next: stiv scan {corpus.store.uri}" if planned.parts else "Nothing new.")
+    common.out_console.print(f"Next: stiv scan {corpus.store.uri}" if planned.parts else "Nothing new.", markup=False)
 
 
 _STAGE_HELP = {
@@ -217,14 +217,17 @@ def _options(
 
 
 def _recipe(uri: str, name: str, path: Path | None, sets: list[str] | None) -> CurateRecipe:
-    """The effective recipe: a file if given, else what the corpus was made with, else the defaults; then the --set values."""
+    """The effective recipe: a file if given, else what the corpus was made with, else the defaults; then the --set values.
+
+    A file that says nothing of `plan` or `scan` leaves these as the corpus has them: they belong to it.
+    """
     from curation.corpus import Corpus
     from curation.storage import Store
     from pipelines.recipe_files import load_recipe
     from pipelines.run import stored_recipe
 
     base = None
-    if path is None and Store(uri).exists("corpus.json"):
+    if Store(uri).exists("corpus.json"):
         base = stored_recipe(Corpus.open(uri), name)
     return load_recipe(path, sets or (), base)
 

@@ -164,7 +164,7 @@ def test_replacement_is_built_beside_and_switched_at_the_end(tmp_path: Path) -> 
     assert made(corpus, 2) == done
 
 
-def test_switch_cut_short_is_finished_by_the_next_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_switch_cut_short_is_finished_by_the_next_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = Corpus.open_or_create(tmp_path / "c", RECIPE)
     made(corpus, 1)
     new = made(corpus, 2, replace=True)
@@ -172,9 +172,11 @@ def test_switch_cut_short_is_finished_by_the_next_reader(tmp_path: Path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         variants.switch(corpus, new)
     monkeypatch.undo()
-    found = variants.load(corpus, "selections", "default")
+    found = variants.load(corpus, "selections", "default")  # a reader sees the new one, and changes nothing
     assert found is not None
     assert found.settings == {"quality": 2}
+    assert "default" not in corpus.store.names("selections")
+    assert made(corpus, 2).folder == "default"  # the next writer finishes the switch
     assert corpus.store.names("selections") == ["default"]
 
 

@@ -108,7 +108,7 @@ def test_wrong_inputs_and_names(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     for arguments, says in (
         ((tmp_path / "nosuch", "--out", tmp_path / "c"), "is not there"),
         ((copy, "--out", copy / "out"), "lies inside the input folder"),
-        ((copy, "--out", tmp_path), "inside the output folder"),
+        ((copy, "--out", tmp_path), "not a corpus"),
         ((copy, "--out", videos / "sub"), "not a corpus"),
         ((copy, "--out", tmp_path / "c", "--name", "../up"), "cannot be a name"),
         ((copy, "--out", tmp_path / "c", "--executor", "spark"), "no executor"),
@@ -121,6 +121,7 @@ def test_wrong_inputs_and_names(capsys: pytest.CaptureFixture[str], tmp_path: Pa
         assert code == 2
         assert says in one_paragraph(capsys)
         assert not (tmp_path / "c").exists()
+    assert not list((videos / "sub").glob(".*"))  # not even a lock file in a folder that is not ours
     (tmp_path / "empty").mkdir()
     assert stiv("curate", tmp_path / "empty", "--out", tmp_path / "d") == 2
     assert "no video" in one_paragraph(capsys)
@@ -263,3 +264,34 @@ def test_runs_without_torch() -> None:
         "import curation.scan, curation.cutting, pipelines.cli.work_commands, pipelines.run, pipelines.cli.main\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_recipe_file_without_a_scan_leaves_the_corpus_its_own(tmp_path: Path, videos: Path) -> None:
+    out, recipe = tmp_path / "c", tmp_path / "r.yaml"
+    more = ("--executor", "inline", "--no-report")
+    assert stiv("curate", videos, "--out", out, "--set", "scan.shots.max_s=10", *more) == 0
+    recipe.write_text("select: {rules: [{name: slow, drop: motion < 5}]}")
+    assert stiv("select", out, "--recipe", recipe, "--name", "other", "--executor", "inline") == 0
+    assert stiv("curate", videos, "--out", out, "--recipe", recipe, "--name", "third", *more) == 0
+
+
+def test_names_with_markup_are_printed_as_they_are(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path
+) -> None:
+    folder = tmp_path / "a [red]x[" / "red] b"
+    folder.mkdir(parents=True)
+    shutil.copy(videos / "captioned.mp4", folder / "c [bold] [|] d.mp4")
+    (folder / "e [blink] f.mp4").write_bytes(b"no video")
+    out = tmp_path / "c [bold] x"
+    assert stiv("curate", folder, "--out", out, "--executor", "inline") == 0
+    assert "c [bold] x/shards/default" in capsys.readouterr().out
+    for command in (
+        ("status",),
+        ("explain", "c [bold] [|] d.mp4"),
+        ("explain", "e [blink] f.mp4"),
+        ("query", "SELECT uri FROM sources"),
+    ):
+        assert stiv(command[0], out, *command[1:]) == 0
+    assert "e [blink] f.mp4" in capsys.readouterr().out
+    assert stiv("curate", folder, "--out", out, "--set", "scan.stills.quality=50") == 2
+    assert stiv("explain", out, "nosuch [/]") == 2

@@ -238,3 +238,22 @@ def test_ray_makes_the_same_bytes(
     assert outcome.worked
     assert counts.sources == 4  # events of all workers arrived
     assert tree(out) == tree(straight)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_decoder_threads_do_not_show(videos: Path, tmp_path: Path, share: float) -> None:
+    """One long file may be decoded by several threads; what is found must not tell, cut short or not."""
+    from curation.scan import scan_source
+    from schemas.recipe import Scan
+
+    data = (videos / "sub" / "third one.mkv").read_bytes()
+    path = tmp_path / "a.mkv"
+    path.write_bytes(data[: int(share * len(data))])
+    found = []
+    for threads in (1, 2, 4):
+        with open(tmp_path / "stills", "w+b") as stills:
+            result = scan_source(path, "s", Scan(), stills, threads=threads)
+            stills.seek(0)
+            found.append((result.source, result.transitions, result.clips, stills.read()))
+    assert found[0] == found[1] == found[2]
+    assert (found[0][0]["status"] == "ok") == (share == 1.0)

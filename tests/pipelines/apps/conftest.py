@@ -57,8 +57,8 @@ class Scene:
     upto: str = "exported"
     parts: int = 3
     recipe: CurateRecipe = RECIPE
-    jpeg: Callable[[int], bytes] | None = None
-    """Clip number → JPEG, for its stills."""
+    jpeg: Callable[[int, int], bytes] | None = None
+    """Number of the clip, number of the still → JPEG."""
     only_clips: int | None = None
     with_errors: bool = True
     caption: str = f"A red car {EVIL} drives along a wet street at night."
@@ -66,9 +66,9 @@ class Scene:
     """Signals that all clips get, over the random ones."""
 
 
-def paint(number: int) -> bytes:
-    """A JPEG of a soft gradient, another one for each number."""
-    rng = np.random.default_rng(number)
+def paint(clip: int, still: int) -> bytes:
+    """A JPEG of a soft gradient, another one for each still."""
+    rng = np.random.default_rng([clip, still])
     corners = rng.integers(30, 225, (2, 2, 3)).astype(np.float32)
     picture = cv2.resize(corners, (288, 162), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
@@ -218,7 +218,7 @@ class _Builder:
         frames = [start + round((i + 0.5) * (end - start) / 4) for i in range(4)]
         offsets, sizes = [], []
         for i in range(4):
-            data = (self.scene.jpeg or paint)(self.made)
+            data = (self.scene.jpeg or paint)(self.made, i)
             info = tarfile.TarInfo(f"{clip}.{i:02d}.jpg")
             info.size = len(data)
             offsets.append(stills.offset + 512)

@@ -363,6 +363,9 @@ def test_borders_show_the_nearest_clips_on_either_side(corpus: Corpus) -> None:
     assert still.above[0].away == "next to it"
     assert still.above[1].away == "2 of 44 away"
     assert "still" in still.below[-1].card.reasons
+    (damaged,) = [b for b in found.borders if b.rule == "damaged"]
+    assert [n.value for n in damaged.below] == ["0"] * NEIGHBOURS  # `> 0` leaves 0 below the line
+    assert [n.value for n in damaged.above] == ["3"]
     (never,) = [b for b in found.borders if b.rule == "never"]
     assert never.above == []
 
@@ -377,9 +380,11 @@ def test_the_middle_still_is_shown_small(build: Build) -> None:
     assert picture[:, 140:].mean() > 220
 
 
-def _half_and_half(_: int) -> bytes:
-    picture = np.zeros((400, 800, 3), np.uint8)
-    picture[:, 400:] = 255
+def _half_and_half(_: int, still: int) -> bytes:
+    """Half black, half white; the third of four stills is the middle one, the others are grey."""
+    picture = np.full((400, 800, 3), 128, np.uint8)
+    if still == 2:
+        picture[:, :400], picture[:, 400:] = 0, 255
     return cv2.imencode(".jpg", picture)[1].tobytes()
 
 
