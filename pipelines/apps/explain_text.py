@@ -11,7 +11,7 @@ from rich.text import Text
 from pipelines.apps.explain_clip import ClipStory, Origin, Ruling
 from pipelines.apps.explain_source import SOURCE_FACTS, Reading, Row, SourceStory
 from pipelines.apps.query import cell
-from pipelines.apps.words import clock, hours, number, plural, size
+from pipelines.apps.words import brief, clock, hours, number, plural, size
 
 _COLOUR = {
     "kept": "bold green", "dropped": "bold red", "open": "bold yellow", "drop": "red", "pass": "green", "unknown": "yellow",
@@ -178,7 +178,7 @@ class _Printer:
         grid = _grid("stage", "rule", "outcome", "drops where", "this clip")
         for rule in rules:
             values = ", ".join(f"{k} = {'NULL' if v is None else cell(v)}" for k, v in rule.values.items())
-            sql = Text(rule.drop)
+            sql = Text(brief(rule.drop))
             for call, value in rule.percentiles.items():
                 sql.append(f"\n{call} is {number(value)}", style="dim")
             grid.add_row(

@@ -62,3 +62,8 @@ def number(value: float | int | None, digits: int = 4) -> str:
 def plural(count: int, one: str, many: str | None = None) -> str:
     """``1 clip``, ``1,204 clips``."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def brief(text: str, limit: int = 160) -> str:
+    """A long text, such as a rule with patterns, cut with an ellipsis; it stands whole in the recipe and in JSON."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
