@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from curation.storage import storage_errors
 from schemas.errors import ErrorCode
 from schemas.recipe import Scan
 
@@ -101,22 +102,19 @@ def run(job: Job) -> dict[str, Any]:
             try:
                 sha256 = sha256_of(path, watch.alive)
                 size = path.stat().st_size
-                (folder / HASH_FILE).write_text(f"{sha256} {size}", encoding="ascii")
-                source = ids.source_id(job.rel_path, sha256)
-                with (folder / STILLS_FILE).open("w+b") as stills:
-                    result = scan_source(path, source, settings, stills, threads=job.threads, alive=watch.alive)
-            except SourceFailure as failure:
-                result = ScanResult(failed_source(failure.code, failure.message))
-            except FileNotFoundError:
-                result = ScanResult(failed_source(ErrorCode.NOT_FOUND, "the file was listed but is not there any more"))
-            except PermissionError:
-                result = ScanResult(failed_source(ErrorCode.NO_PERMISSION, "the file may not be read by this user"))
-            except IsADirectoryError:
-                result = ScanResult(failed_source(ErrorCode.UNSUPPORTED, "this is a folder, not a file"))
             except OSError as error:
-                result = ScanResult(failed_source(ErrorCode.READ_FAILED, f"reading failed: {error.strerror or error}"))
-            except MemoryError:
-                result = ScanResult(failed_source(ErrorCode.CRASHED, "the decoder ran out of memory"))
+                result = ScanResult(failed_source(*_unreadable(error)))
+            else:
+                # From here on an OSError is about our scratch space, never the source's fault.
+                with storage_errors(f"Writing to `{folder}`"):
+                    (folder / HASH_FILE).write_text(f"{sha256} {size}", encoding="ascii")
+                    source = ids.source_id(job.rel_path, sha256)
+                    with (folder / STILLS_FILE).open("w+b") as stills:
+                        result = scan_source(path, source, settings, stills, threads=job.threads, alive=watch.alive)
+        except SourceFailure as failure:
+            result = ScanResult(failed_source(failure.code, failure.message))
+        except MemoryError:
+            result = ScanResult(failed_source(ErrorCode.CRASHED, "the decoder ran out of memory"))
         finally:
             watch.stop()
     result.source.update(source_id=ids.source_id(job.rel_path, sha256), sha256=sha256, bytes=size)
@@ -130,6 +128,16 @@ def run(job: Job) -> dict[str, Any]:
         "rescanned_frames": result.rescanned_frames,
         "cpu_s": result.seconds,
     }
+
+
+def _unreadable(error: OSError) -> tuple[ErrorCode, str]:
+    if isinstance(error, FileNotFoundError):
+        return ErrorCode.NOT_FOUND, "the file was listed but is not there any more"
+    if isinstance(error, PermissionError):
+        return ErrorCode.NO_PERMISSION, "the file may not be read by this user"
+    if isinstance(error, IsADirectoryError):
+        return ErrorCode.UNSUPPORTED, "this is a folder, not a file"
+    return ErrorCode.READ_FAILED, f"reading failed: {error.strerror or error}"
 
 
 def _count_attempt(folder: Path, run_id: str) -> None:
@@ -163,15 +171,23 @@ def write_result(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STALL_FILE).unlink(missing_ok=True)
     scratch = folder / (RESULT_FILE + ".tmp")
-    scratch.write_text(
-        json.dumps({"source": source, "transitions": transitions, "clips": clips}, allow_nan=False), encoding="utf-8"
-    )
-    scratch.replace(folder / RESULT_FILE)
+    answer = {"source": source, "transitions": transitions, "clips": clips, "stills_bytes": _stills_bytes(folder)}
+    with storage_errors(f"Writing to `{folder}`"):
+        scratch.write_text(json.dumps(answer, allow_nan=False), encoding="utf-8")
+        scratch.replace(folder / RESULT_FILE)
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """A segment's answer, or None when it has none yet."""
+    """A segment's answer, or None when it has none yet, or not a whole one."""
     try:
-        return dict(json.loads((folder / RESULT_FILE).read_text(encoding="utf-8")))
-    except FileNotFoundError:
+        answer: dict[str, Any] = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):  # cut short by a power failure: as if it were not there
         return None
+    return answer if answer["stills_bytes"] == _stills_bytes(folder) else None
+
+
+def _stills_bytes(folder: Path) -> int:
+    try:
+        return (folder / STILLS_FILE).stat().st_size
+    except FileNotFoundError:
+        return 0

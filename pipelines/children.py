@@ -6,9 +6,12 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from pebble import ProcessFuture, ProcessPool
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from schemas.errors import StivError
 
 TASKS_PER_CHILD = 200
 """A child is replaced after this many tasks, so that a leak in a native library stays small."""
@@ -28,6 +31,19 @@ def _begin(niceness: int) -> None:
     cv2.setNumThreads(1)
 
 
+STOPPED = frozenset({-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, signal.SIGTERM})
+"""Exit codes of a process that somebody stopped on purpose: a scheduler, a service manager."""
+
+DEATHS = (ProcessExpired, BrokenProcessPool)
+"""What a future raises when its child, or with it the whole pool, died."""
+
+
+def check_not_stopped(error: Exception) -> None:
+    """Raise StivError when a child was told to stop: no input is to blame, the run as a whole is being ended."""
+    if isinstance(error, ProcessExpired) and error.exitcode in STOPPED:
+        raise StivError("A worker process was told to stop.", fix="Run the same command again to go on.") from None
+
+
 class Children:
     """A pool of spawned processes, started at the first task and kept between parts."""
 
@@ -37,6 +53,8 @@ class Children:
 
     def submit(self, function: Callable[..., Any], *args: Any, limit_s: float) -> ProcessFuture:
         """Run an importable function in a child. Over ``limit_s`` seconds the child is killed and the future times out."""
+        if self._pool is not None and not self._pool.active:
+            self.stop()  # a child that died before it took a task breaks pebble's pool: begin a new one
         if self._pool is None:
             # The children share the processors; a pool of BLAS threads in each would only fight over them.
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

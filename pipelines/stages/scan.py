@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tarfile
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import as_completed
@@ -16,9 +17,10 @@ from curation import child
 from curation.corpus import SCAN_VERSION, Corpus, part_name
 from curation.listing import uri_to_path
 from curation.source_rows import failed_source
+from pipelines.children import DEATHS, check_not_stopped
 from pipelines.context import Worker
 from schemas import ids
-from schemas.errors import ErrorCode
+from schemas.errors import ErrorCode, StorageError
 
 POISON_AFTER = 3
 """A segment that was begun this often in one run without an answer has killed its worker each time."""
@@ -46,84 +48,71 @@ def scratch(corpus: Corpus, part: int) -> Path:
 
 def _scan_sources(worker: Worker, part: int, rows: list[dict[str, Any]], base: Path) -> None:
     context = worker.context
-    settings = context.recipe.scan
-    todo: list[dict[str, Any]] = []
+    fresh: list[dict[str, Any]] = []
+    suspects: list[dict[str, Any]] = []
     for row in rows:
         answer = child.read_result(base / row["segment_id"])
+        begun = child.attempts(base / row["segment_id"], context.run_id)
         if answer is not None:
             worker.emit(_event(part, row, answer["source"], len(answer["clips"]), resumed=True))
-        elif child.attempts(base / row["segment_id"], context.run_id) >= POISON_AFTER:
-            _give_up(
-                worker, part, row, base, ErrorCode.POISON, f"its worker died {POISON_AFTER} times while scanning it"
-            )
+        elif begun >= POISON_AFTER:
+            text = f"its worker died {POISON_AFTER} times while scanning it"
+            _give_up(worker, part, row, base, ErrorCode.POISON, text)
         else:
-            todo.append(row)
+            (suspects if begun else fresh).append(row)
     # One thread per source decodes at the least cost; idle processors help only when there are fewer sources than processors.
-    threads = max(1, context.jobs // len(todo)) if todo else 1
-    futures: dict[Any, dict[str, Any]] = {
-        worker.children.submit(
-            child.run,
-            child.Job(
-                path=str(uri_to_path(row["uri"])),
-                rel_path=row["rel_path"],
-                folder=str(base / row["segment_id"]),
-                settings=settings.model_dump(mode="json"),
-                threads=threads,
-                run_id=context.run_id,
-            ),
-            limit_s=settings.source_limit_s,
-        ): row
-        for row in todo
-    }
+    threads = max(1, context.jobs // len(fresh)) if fresh else 1
+    futures = {_submit(worker, row, base, threads): row for row in fresh}
     for future in as_completed(list(futures)):
-        row = futures[future]
-        folder = base / row["segment_id"]
-        try:
-            outcome = future.result()
-        except FutureTimeout:
-            _give_up(
-                worker,
-                part,
-                row,
-                base,
-                ErrorCode.TIMEOUT,
-                f"took more than scan.source_limit_s = {settings.source_limit_s:g} seconds",
-            )
-        except ProcessExpired as error:
-            if _stalled(folder):
-                _give_up(
-                    worker,
-                    part,
-                    row,
-                    base,
-                    ErrorCode.TIMEOUT,
-                    f"gave no frame for scan.stall_s = {settings.stall_s:g} seconds",
-                )
-            else:
-                _give_up(
-                    worker,
-                    part,
-                    row,
-                    base,
-                    ErrorCode.CRASHED,
-                    f"the decoder process died ({_exit_words(error.exitcode)})",
-                )
-        except OSError:
-            raise  # scratch space is full or gone: not the source's fault
-        except Exception as error:
-            # A fault of ours in one source must not cost the others their run; the row and the run's record name it.
-            worker.emit(
-                {
-                    "kind": "note",
-                    "text": f"{row['uri']}: internal error: {error!r}",
-                    "trace": getattr(error, "traceback", None),
-                }
-            )
-            _give_up(worker, part, row, base, ErrorCode.CRASHED, f"internal error: {type(error).__name__}: {error}")
+        if _take(worker, part, futures[future], base, future, last=False):
+            suspects.append(futures[future])
+    # What was at work when a process died goes alone, so that nobody else can be blamed for the next death.
+    for row in suspects:
+        _take(worker, part, row, base, _submit(worker, row, base, 1), last=True)
+
+
+def _submit(worker: Worker, row: dict[str, Any], base: Path, threads: int) -> Any:
+    settings = worker.context.recipe.scan
+    job = child.Job(
+        path=str(uri_to_path(row["uri"])),
+        rel_path=row["rel_path"],
+        folder=str(base / row["segment_id"]),
+        settings=settings.model_dump(mode="json"),
+        threads=threads,
+        run_id=worker.context.run_id,
+    )
+    return worker.children.submit(child.run, job, limit_s=settings.source_limit_s)
+
+
+def _take(worker: Worker, part: int, row: dict[str, Any], base: Path, future: Any, *, last: bool) -> bool:
+    """Take a child's outcome. True: it died, and the source deserves another try (never with ``last``)."""
+    settings = worker.context.recipe.scan
+    folder = base / row["segment_id"]
+    try:
+        outcome = future.result()
+    except FutureTimeout:
+        text = f"took more than scan.source_limit_s = {settings.source_limit_s:g} seconds"
+        _give_up(worker, part, row, base, ErrorCode.TIMEOUT, text)
+    except DEATHS as error:
+        check_not_stopped(error)
+        if _stalled(folder):
+            text = f"gave no frame for scan.stall_s = {settings.stall_s:g} seconds"
+            _give_up(worker, part, row, base, ErrorCode.TIMEOUT, text)
+        elif not last:
+            return True
         else:
-            worker.emit(
-                {"kind": "source", "stage": NAME, "part": part, "uri": row["uri"], "bytes": row["bytes"], **outcome}
-            )
+            how = _exit_words(error.exitcode) if isinstance(error, ProcessExpired) else str(error)
+            _give_up(worker, part, row, base, ErrorCode.CRASHED, f"the decoder process died twice ({how})")
+    except StorageError:
+        raise  # scratch space is full or gone: not the source's fault
+    except Exception as error:
+        # A fault of ours in one source must not cost the others their run; the row and the run's record name it.
+        worker.emit({"kind": "note", "text": f"{row['uri']}: internal error: {error!r}"})
+        _give_up(worker, part, row, base, ErrorCode.CRASHED, f"internal error: {type(error).__name__}: {error}")
+    else:
+        event = {"kind": "source", "stage": NAME, "part": part, "uri": row["uri"], "bytes": row["bytes"]}
+        worker.emit({**event, **outcome})
+    return False
 
 
 def _give_up(worker: Worker, part: int, row: dict[str, Any], base: Path, code: ErrorCode, text: str) -> None:
@@ -165,9 +154,7 @@ def _stalled(folder: Path) -> bool:
 
 
 def _exit_words(code: int | None) -> str:
-    import signal
-
-    if code is not None and code < 0:
+    if code is not None and -code in {int(s) for s in signal.Signals}:
         return f"signal {signal.Signals(-code).name}"
     return f"exit code {code}"
 

@@ -17,6 +17,7 @@ from curation import child
 from curation.corpus import Corpus
 from curation.storage import Store
 from pipelines.stages import scan
+from schemas.errors import StivError
 
 
 class Death(BaseException):
@@ -176,12 +177,15 @@ def test_source_whose_decoder_dies_becomes_a_row(tmp_path: Path, run: Any) -> No
     done = threading.Event()
 
     def assassin() -> None:
+        killed = 0
         while not done.wait(0.05):
-            if attempts.exists():
-                for member in psutil.Process().children(recursive=True):
-                    with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                        if "spawn_main" in " ".join(member.cmdline()):
-                            member.kill()
+            if not attempts.exists() or attempts.read_text().count(f'"count": {killed + 1}') == 0:
+                continue
+            killed += 1  # the child has begun: this one dies, the next shall be let begin too
+            for member in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                    if "spawn_main" in " ".join(member.cmdline()):
+                        member.kill()
 
     thread = threading.Thread(target=assassin)
     thread.start()
@@ -192,7 +196,7 @@ def test_source_whose_decoder_dies_becomes_a_row(tmp_path: Path, run: Any) -> No
         thread.join()
     (row,) = corpus.read("sources", 0).to_pylist()
     assert (row["status"], row["error_code"]) == ("error", "crashed")
-    assert "SIGKILL" in row["error"]
+    assert "died twice" in row["error"]
 
 
 def test_source_that_keeps_killing_its_worker_is_given_up(videos: Path, tmp_path: Path, run: Any) -> None:
@@ -254,3 +258,39 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_everything(
     gone, alive = psutil.wait_procs(family, timeout=20)
     assert not alive
     assert gone
+
+
+def test_workers_told_to_stop_blame_no_source(tmp_path: Path, run: Any) -> None:
+    """A scheduler's SIGTERM reaches the decoder processes first: the run ends, and nothing is recorded of the source."""
+    fifo_part(tmp_path, run, 600.0)
+    corpus = Corpus.open(tmp_path / "c")
+    done = threading.Event()
+
+    def stopper() -> None:
+        while not done.wait(0.05):
+            if list((tmp_path / "c" / ".scratch").rglob(child.ATTEMPT_FILE)):
+                for member in psutil.Process().children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                        if "spawn_main" in " ".join(member.cmdline()):
+                            member.terminate()
+
+    thread = threading.Thread(target=stopper)
+    thread.start()
+    try:
+        with pytest.raises(StivError, match="told to stop"):
+            run(tmp_path / "c", settings=("scan.stall_s=600",), stages=("scan",))
+    finally:
+        done.set()
+        thread.join()
+    assert corpus.scanned() == set()
+    assert not list((tmp_path / "c" / ".scratch").rglob(child.RESULT_FILE))
+
+
+def test_full_scratch_is_no_fault_of_the_sources(videos: Path, tmp_path: Path) -> None:
+    """A file-size limit stands for the full disk, in the children too: exit code 2, no source is called unreadable."""
+    arguments = " ".join(f"'{a}'" for a in command(videos, tmp_path / "c", "inline"))
+    done = subprocess.run(["bash", "-c", f"ulimit -f 20; {arguments}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Error: Writing" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "c").glob("sources/*.parquet"))
