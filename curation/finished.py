@@ -1,14 +1,16 @@
-"""Finding clips that another shards variant has cut already with the same settings, so that they are copied, not cut again."""
+"""Clips that are cut already: those of an unfinished shard, and those in shards of other variants made with the same settings."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from curation.corpus import Corpus
-from curation.variants import Variant
+from curation.cutting import CutResult
+from curation.storage import storage_errors
 from schemas.ids import fingerprint
 from schemas.recipe import Export
 
@@ -21,30 +23,60 @@ def cut_settings(settings: Export) -> dict[str, Any]:
     return {**settings.model_dump(mode="json", exclude={"shard_mb", "shard_samples"}), "version": CUT_VERSION}
 
 
-def find_finished(corpus: Corpus, variant: Variant, wanted: set[str], cut_fingerprint: str, folder: Path) -> int:
-    """Lay finished .mp4 files of wanted clips into ``folder``, with their facts, and say how many were found.
+def mp4_path(folder: Path, clip_id: str) -> Path:
+    return folder / f"{clip_id}.mp4"
 
-    Byte ranges come from the other variant's index and are checked against its sha256; what does not fit is cut anew.
+
+def note_finished(folder: Path, clip_id: str, result: CutResult) -> None:
+    """Say that a clip's .mp4 is whole, with its size and checksum. This note appears last and in one step."""
+    data = mp4_path(folder, clip_id).read_bytes()
+    facts = {"result": asdict(result), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    note = folder / f"{clip_id}.json"
+    scratch = note.with_suffix(".json.tmp")
+    scratch.write_text(json.dumps(facts), encoding="utf-8")
+    scratch.replace(note)
+
+
+def read_finished(folder: Path, clip_id: str) -> tuple[CutResult, str] | None:
+    """What is in a finished clip and its sha256, or None when it is not there whole (a power failure may cut files short)."""
+    try:
+        facts = json.loads((folder / f"{clip_id}.json").read_text(encoding="utf-8"))
+        size = mp4_path(folder, clip_id).stat().st_size
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return (CutResult(**facts["result"]), facts["sha256"]) if facts["bytes"] == size else None
+
+
+def forget_finished(folder: Path, clip_id: str) -> None:
+    """Delete a clip's .mp4 and note, when it is in a shard."""
+    (folder / f"{clip_id}.json").unlink(missing_ok=True)
+    mp4_path(folder, clip_id).unlink(missing_ok=True)
+
+
+def find_finished(corpus: Corpus, wanted: set[str], settings: Export, folder: Path) -> int:
+    """Lay finished .mp4 files of wanted clips into ``folder``, with their notes, and say how many were found.
+
+    Any shards variant with the same settings for cutting may have them. Byte ranges come from its index and are checked against
+    its sha256; what does not fit is cut anew.
     """
-    missing = {c for c in wanted if not (folder / f"{c}.json").exists()}
+    missing = {c for c in wanted if read_finished(folder, c) is None}
+    mine = fingerprint(cut_settings(settings))
     found = 0
-    for name in [n for n in corpus.store.names("shards") if n != variant.folder and not n.startswith(".old-")]:
-        if not missing:
-            break
+    for name in corpus.store.names("shards"):
         path = f"shards/{name}"
-        if not corpus.store.exists(f"{path}/variant.json"):
+        if not missing or name.startswith(".old-") or not corpus.store.exists(f"{path}/variant.json"):
             continue
         other = json.loads(corpus.store.read_bytes(f"{path}/variant.json"))
-        if fingerprint(cut_settings(Export.model_validate(other["settings"]))) != cut_fingerprint:
+        if fingerprint(cut_settings(Export.model_validate(other["settings"]))) != mine:
             continue
         for row in _index_rows(corpus, path, missing):
-            tar = f"{path}/{row['shard']}.tar"
-            data = corpus.store.read_range(tar, row["byte_offset"], row["byte_size"])
+            data = corpus.store.read_range(f"{path}/{row['shard']}.tar", row["byte_offset"], row["byte_size"])
             if hashlib.sha256(data).hexdigest() != row["sha256"]:
                 continue
-            (folder / f"{row['clip_id']}.mp4").write_bytes(data)
-            facts = {k: row[k] for k in ("how", "start_frame", "end_frame", "num_frames", "width", "height", "fps")}
-            (folder / f"{row['clip_id']}.json").write_text(json.dumps({**facts, "frames_decoded": 0}), encoding="utf-8")
+            with storage_errors(f"Writing to `{folder}`"):
+                mp4_path(folder, row["clip_id"]).write_bytes(data)
+                facts = {k: row[k] for k in ("how", "start_frame", "end_frame", "num_frames", "width", "height", "fps")}
+                note_finished(folder, row["clip_id"], CutResult(**facts, frames_decoded=0))
             missing.discard(row["clip_id"])
             found += 1
     return found
@@ -54,8 +86,9 @@ def _index_rows(corpus: Corpus, path: str, wanted: set[str]) -> list[dict[str, A
     """Rows of a variant's finished shards that hold wanted clips. The plan tells which shards to open."""
     if not corpus.store.exists(f"{path}/plan.parquet"):
         return []
-    plan = corpus.store.read_table(f"{path}/plan.parquet", columns=["shard", "clip_id"])
-    shards = {s for s, c in zip(plan["shard"].to_pylist(), plan["clip_id"].to_pylist(), strict=True) if c in wanted}
+    some = ("clip_id", "in", wanted)
+    plan = corpus.store.read_table(f"{path}/plan.parquet", columns=["shard"], filters=[some])
+    shards = set(plan["shard"].to_pylist())
     rows: list[dict[str, Any]] = []
     for shard in sorted(shards):
         if corpus.store.exists(f"{path}/{shard}.parquet"):

@@ -37,14 +37,15 @@ def covered_parts(corpus: Corpus, variant: Variant) -> int:
     return int(metadata[b"stiv_parts"])
 
 
-def read_plan(corpus: Corpus, variant: Variant) -> dict[str, list[tuple[str, int]]]:
-    """Shard name → (clip_id, part) of its samples, in order."""
+def read_plan(corpus: Corpus, variant: Variant, shard: str | None = None) -> dict[str, list[tuple[str, int]]]:
+    """Shard name → (clip_id, part) of its samples, in order; of one shard, or of all."""
     if not corpus.store.exists(plan_path(variant)):
         return {}
-    table = corpus.store.read_table(plan_path(variant))
+    filters = None if shard is None else [("shard", "=", shard)]
+    table = corpus.store.read_table(plan_path(variant), filters=filters)
     plan: dict[str, list[tuple[str, int]]] = {}
-    for shard, clip, part in zip(*(table.column(c).to_pylist() for c in ("shard", "clip_id", "part")), strict=True):
-        plan.setdefault(shard, []).append((clip, part))
+    for name, clip, part in zip(*(table.column(c).to_pylist() for c in ("shard", "clip_id", "part")), strict=True):
+        plan.setdefault(name, []).append((clip, part))
     return plan
 
 
@@ -61,13 +62,13 @@ def extend_shard_plan(
     if first == len(parts) and corpus.store.exists(plan_path(variant)):
         return plan
     clips: list[PlannedClip] = []
-    part_of: dict[str, int] = {}
+    part_of = {clip: part for members in plan.values() for clip, part in members}
     for part in parts[first:]:
         decided = corpus.read("decisions", part, decisions.folder, columns=["clip_id", "kept"])
         kept = {c for c, k in zip(*(decided.column(n).to_pylist() for n in ("clip_id", "kept")), strict=True) if k}
         facts = corpus.read("clips", part, columns=["clip_id", "width", "height", "fps", "duration_s"]).to_pylist()
         for row in facts:
-            # Equal clips of one source listed twice have one id; the first part that has it exports it.
+            # The same content may come again under the same path; the first part that has a clip exports it.
             if row["clip_id"] in kept and row["clip_id"] not in part_of:
                 part_of[row["clip_id"]] = part
                 size = estimate_bytes(row["width"], row["height"], row["fps"], row["duration_s"], settings)

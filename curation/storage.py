@@ -83,10 +83,12 @@ class Store:
         return f"{self._root}/{path}" if path else self._root
 
     def exists(self, path: str) -> bool:
-        return bool(self.fs.get_file_info(self.full(path)).type != pafs.FileType.NotFound)
+        with storage_errors(f"Looking for `{self.uri}/{path}`"):
+            return bool(self.fs.get_file_info(self.full(path)).type != pafs.FileType.NotFound)
 
     def size(self, path: str) -> int:
-        return int(self.fs.get_file_info(self.full(path)).size or 0)
+        with storage_errors(f"Looking for `{self.uri}/{path}`"):
+            return int(self.fs.get_file_info(self.full(path)).size or 0)
 
     def names(self, folder: str) -> list[str]:
         """Sorted names directly below a folder; empty when the folder is not there."""
@@ -155,9 +157,12 @@ class Store:
         """A name for a file that is being written, out of the way of readers: a killed run may leave it behind."""
         return self.scratch("commit") / f"{uuid.uuid4().hex}.tmp"
 
-    def clear_scratch(self) -> None:
-        """Delete unfinished work. Only for the writer of the corpus, and only when nothing is left to finish."""
-        shutil.rmtree(self.scratch(), ignore_errors=True)
+    def clear_scratch(self, *names: str) -> None:
+        """Delete unfinished work below these names. Only for the writer of the corpus, when nothing is left to finish there."""
+        shutil.rmtree(self.scratch(*names), ignore_errors=True)
+        if self.local is not None:
+            with contextlib.suppress(OSError):  # other work waits there
+                (self.local / ".scratch").rmdir()
 
     def _upload(self, path: str, data: bytes) -> None:
         # Object stores publish an object when its upload is closed; all bytes are at hand here, so nothing can fail between.
@@ -171,20 +176,33 @@ class Store:
         pq.write_table(table.combine_chunks(), sink, compression="zstd", row_group_size=65536, store_schema=True)
         self.commit_bytes(path, sink.getvalue().to_pybytes())
 
-    def read_table(self, path: str, columns: list[str] | None = None) -> pa.Table:
+    def read_table(
+        self, path: str, columns: list[str] | None = None, filters: list[tuple[str, str, Any]] | None = None
+    ) -> pa.Table:
+        """A parquet file's rows; with ``filters`` only those that fit, read without the rest.
+
+        Raises:
+            StorageError: the file cannot be read, or is damaged.
+            KeyError: it has no such column.
+        """
         with storage_errors(f"Reading `{self.uri}/{path}`"):
             try:
-                return pq.read_table(self.full(path), filesystem=self.fs, columns=columns, partitioning=None)
+                lacking = set(columns or ()) - set(pq.read_schema(self.full(path), filesystem=self.fs).names)
+                if not lacking:
+                    return pq.read_table(
+                        self.full(path), filesystem=self.fs, columns=columns, partitioning=None, filters=filters
+                    )
             except pa.ArrowInvalid as error:
                 raise StorageError(
-                    f"`{self.uri}/{path}` is not a readable parquet file ({error}).",
+                    f"`{self.uri}/{path}` is not a readable parquet file ({str(error).splitlines()[0]}).",
                     fix="It was changed or damaged after it was written: delete it and run the same command again to make it anew.",
                 ) from None
+        raise KeyError(f"{path} has no column {', '.join(sorted(lacking))}")
 
     def remove(self, path: str) -> None:
         """Delete a file or folder; no error when it is not there."""
-        info = self.fs.get_file_info(self.full(path))
         with storage_errors(f"Deleting `{self.uri}/{path}`"):
+            info = self.fs.get_file_info(self.full(path))
             if info.type == pafs.FileType.Directory:
                 self.fs.delete_dir(self.full(path))
             elif info.type == pafs.FileType.File:

@@ -116,7 +116,10 @@ def run(
         if worked or progress.counts.sources or progress.counts.cut:
             record = corpus.write_run(_record(command, recipe, options, progress, seconds, made))
     if "export" in wanted and not progress.counts.failed_cuts:
-        corpus.store.clear_scratch()  # the last stage is complete: nobody will need what was half done
+        # The last stage is complete: nobody will need what was half done.
+        corpus.store.clear_scratch(*export.scratch_names(recipe.export))
+        corpus.store.clear_scratch("scan")
+        corpus.store.clear_scratch("commit")
     return Outcome(worked, seconds, made, record)
 
 

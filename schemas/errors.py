@@ -74,6 +74,8 @@ class ErrorCode(StrEnum):
     TIMEOUT = "timeout"
     CRASHED = "crashed"
     POISON = "poison"
+    CHANGED = "changed"
+    CUT_FAILED = "cut_failed"
 
 
 ERROR_CODES: dict[ErrorCode, tuple[bool, str]] = {
@@ -91,6 +93,8 @@ ERROR_CODES: dict[ErrorCode, tuple[bool, str]] = {
     ErrorCode.DAMAGED: (False, "some frames decode with errors; what decodes was used"),
     ErrorCode.TIMEOUT: (True, "no frame within the time limit, or the whole source took too long"),
     ErrorCode.CRASHED: (True, "the decoder process died"),
+    ErrorCode.CHANGED: (True, "the file is not the one that was scanned (only of clips, at export)"),
+    ErrorCode.CUT_FAILED: (False, "the clip could not be cut from its source (only of clips, at export)"),
     ErrorCode.POISON: (True, "the part with this source killed its worker again and again"),
 }
 """Code → (worth retrying, meaning)."""

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pebble import ProcessExpired
 
 from curation import joined
 from curation.child import sha256_of
 from curation.corpus import Corpus
 from curation.cutting import ClipToCut, CutError, CutResult, cut_clip
-from curation.finished import cut_settings, find_finished
+from curation.finished import cut_settings, find_finished, forget_finished, mp4_path, note_finished, read_finished
 from curation.listing import uri_to_path
 from curation.opening import SourceFailure, quiet_decoder
 from curation.shard_plan import failed_path, index_path, read_plan, tar_path
-from curation.shards import Sample, verify_tar, write_tar
+from curation.shards import Member, Sample, verify_tar, write_tar
+from curation.storage import storage_errors
 from curation.variants import Variant
+from pipelines.children import DEATHS, check_not_stopped
 from pipelines.context import Worker
-from schemas.errors import ErrorCode
+from schemas.errors import ERROR_CODES, ErrorCode, StorageError
 from schemas.ids import fingerprint
 from schemas.recipe import Export
 from schemas.tables import SHARD_FAILURES, SHARDS
@@ -46,75 +47,117 @@ class CutJob:
 
 
 def pending(corpus: Corpus, variant: Variant) -> list[int]:
-    """Planned shards without an index."""
+    """Planned shards without an index, and those that lack clips which another try may bring."""
     names = set(corpus.store.names(variant.path))
-    return [int(shard) for shard in read_plan(corpus, variant) if f"{shard}.parquet" not in names]
+    return [
+        int(shard)
+        for shard in read_plan(corpus, variant)
+        if f"{shard}.parquet" not in names
+        or (f"{shard}.failed.parquet" in names and _retryable(corpus, variant, shard))
+    ]
+
+
+def _retryable(corpus: Corpus, variant: Variant, shard: str) -> set[str]:
+    """Clips of a shard whose failure may have passed: a disk that was not there, a process that was killed."""
+    path = failed_path(variant, shard)
+    if not corpus.store.exists(path):
+        return set()
+    return {
+        r["clip_id"] for r in corpus.store.read_table(path).to_pylist() if ERROR_CODES[ErrorCode(r["error_code"])][0]
+    }
 
 
 def run(worker: Worker, number: int) -> None:
-    """Make one shard; does nothing when it is committed already. Clips cut before a kill are not cut again."""
+    """Make one shard; does nothing when it is committed already. Clips cut before a kill are not cut again.
+
+    A shard that lacks clips is taken up again when another try may bring them, and made anew if it does.
+    """
     corpus, variant = worker.corpus, worker.variant("shards")
     shard = f"{number:06d}"
-    if corpus.store.exists(index_path(variant, shard)):
-        return
     settings = Export.model_validate(variant.settings)
-    members = read_plan(corpus, variant)[shard]
+    base = corpus.store.scratch(*scratch_names(settings))
+    members = read_plan(corpus, variant, shard)[shard]
+    if corpus.store.exists(index_path(variant, shard)):
+        again = _retryable(corpus, variant, shard)
+        if (
+            not again
+            or again <= _cut_all(worker, _rows(worker, [m for m in members if m[0] in again]), settings, base).keys()
+        ):
+            return
     rows = _rows(worker, members)
-    base = corpus.store.scratch("export", fingerprint(cut_settings(settings)))
-    wanted = set(rows)
-    find_finished(corpus, variant, wanted, fingerprint(cut_settings(settings)), base)
+    find_finished(corpus, set(rows), settings, base)
     failures = _cut_all(worker, rows, settings, base)
-    samples, results = [], {}
+    samples, cut = [], {}
+    for clip_id in rows.keys() - failures.keys():
+        finished = read_finished(base, clip_id)
+        if finished is None:
+            raise RuntimeError(f"clip {clip_id} of shard {shard} was cut, but is not there")
+        cut[clip_id] = finished
     for clip_id, _ in members:
-        if clip_id in failures:
-            continue
-        row = rows[clip_id]
-        result = CutResult(**json.loads((base / f"{clip_id}.json").read_text(encoding="utf-8")))
-        results[clip_id] = result
-        samples.append(
-            Sample(clip_id, clip_id, base / f"{clip_id}.mp4", row["caption"], sample_facts(row, result, variant))
-        )
+        if clip_id in cut:
+            facts = sample_facts(rows[clip_id], cut[clip_id][0], variant)
+            samples.append(Sample(clip_id, clip_id, mp4_path(base, clip_id), rows[clip_id]["caption"], facts))
     tar = base / f"{variant.name}-{shard}.tar"
     written = write_tar(samples, tar)
     verify_tar(tar, written)
-    index = [
-        {
-            "clip_id": m.clip_id,
-            "shard": shard,
-            "shard_key": m.key,
-            "byte_offset": m.byte_offset,
-            "byte_size": m.byte_size,
-            "sha256": m.sha256,
-            **{
-                k: getattr(results[m.clip_id], k)
-                for k in ("start_frame", "end_frame", "num_frames", "width", "height", "fps", "how")
-            },
-            "caption": rows[m.clip_id]["caption"],
-        }
-        for m in written
-    ]
+    for member in written:
+        if member.sha256 != cut[member.clip_id][1]:
+            forget_finished(base, member.clip_id)
+            raise StorageError(
+                f"The cut clip {member.clip_id} changed on disk before it was packed.",
+                fix="Check the disk, then run the same command again: it is cut anew.",
+            )
+    _commit(corpus, variant, shard, tar, [_index_row(m, shard, rows, cut) for m in written], failures)
+    for clip_id in rows:
+        forget_finished(base, clip_id)
+    size = corpus.store.size(tar_path(variant, shard))
+    worker.emit(
+        {"kind": "part", "stage": NAME, "part": number, "clips": len(written), "failed": len(failures), "bytes": size}
+    )
+
+
+def scratch_names(settings: Export) -> tuple[str, str]:
+    """Where finished cuts of unfinished shards wait: shared by all variants that cut alike."""
+    return "export", fingerprint(cut_settings(settings))
+
+
+def _index_row(
+    member: Member, shard: str, rows: dict[str, dict[str, Any]], cut: dict[str, tuple[CutResult, str]]
+) -> dict[str, Any]:
+    result = cut[member.clip_id][0]
+    return {
+        "clip_id": member.clip_id,
+        "shard": shard,
+        "shard_key": member.key,
+        "byte_offset": member.byte_offset,
+        "byte_size": member.byte_size,
+        "sha256": member.sha256,
+        **{k: getattr(result, k) for k in ("start_frame", "end_frame", "num_frames", "width", "height", "fps", "how")},
+        "caption": rows[member.clip_id]["caption"],
+    }
+
+
+def _commit(
+    corpus: Corpus,
+    variant: Variant,
+    shard: str,
+    tar: Path,
+    index: list[dict[str, Any]],
+    failures: dict[str, tuple[ErrorCode, str]],
+) -> None:
+    """Publish a shard. An index that stood for an older tar goes first, so that none ever speaks of another tar's bytes."""
     store = corpus.store
+    store.remove(index_path(variant, shard))
     if failures:
         lost = [
             {"clip_id": c, "shard": shard, "error_code": str(code), "error": text}
             for c, (code, text) in sorted(failures.items())
         ]
         store.commit_table(failed_path(variant, shard), pa.Table.from_pylist(lost, schema=SHARD_FAILURES.arrow))
+    else:
+        store.remove(failed_path(variant, shard))
     store.commit_file(tar_path(variant, shard), tar)
     store.commit_table(index_path(variant, shard), pa.Table.from_pylist(index, schema=SHARDS.arrow))
-    for clip_id in rows:
-        for ending in (".mp4", ".json"):
-            (base / f"{clip_id}{ending}").unlink(missing_ok=True)
-    worker.emit(
-        {
-            "kind": "part",
-            "stage": NAME,
-            "part": number,
-            "clips": len(index),
-            "failed": len(failures),
-            "bytes": store.size(tar_path(variant, shard)),
-        }
-    )
 
 
 def _rows(worker: Worker, members: list[tuple[str, int]]) -> dict[str, dict[str, Any]]:
@@ -141,81 +184,96 @@ def _cut_all(
     failures: dict[str, tuple[ErrorCode, str]] = {}
     futures: dict[Any, str] = {}
     for clip_id, row in rows.items():
-        done = base / f"{clip_id}.json"
-        if done.exists() and (base / f"{clip_id}.mp4").exists():
-            facts = json.loads(done.read_text(encoding="utf-8"))
-            worker.emit(
-                {"kind": "clip", "how": facts["how"], "clip_s": row["duration_s"], "frames": 0, "resumed": True}
-            )
-            continue
-        job = CutJob(_to_cut(row), settings.model_dump(mode="json"), str(base), row["source_sha256"], row["mtime_ns"])
-        limit = max(600.0, SECONDS_PER_CLIP_SECOND * row["duration_s"])
-        futures[worker.children.submit(cut_one, job, limit_s=limit)] = clip_id
-    for future in as_completed(list(futures)):
-        clip_id = futures[future]
-        try:
-            result = future.result()
-        except FutureTimeout:
-            failures[clip_id] = (ErrorCode.TIMEOUT, "cutting took too long")
-        except ProcessExpired as error:
-            failures[clip_id] = (ErrorCode.CRASHED, f"the process that cut it died (exit code {error.exitcode})")
-        except SourceFailure as failure:
-            failures[clip_id] = (failure.code, failure.message)
-        except CutError as error:
-            failures[clip_id] = (ErrorCode.READ_FAILED, str(error))
+        finished = read_finished(base, clip_id)
+        if finished is not None:
+            worker.emit(_cut_event(row, finished[0].how, 0, resumed=True))
         else:
-            worker.emit(
-                {
-                    "kind": "clip",
-                    "how": result.how,
-                    "clip_s": rows[clip_id]["duration_s"],
-                    "frames": result.frames_decoded,
-                }
-            )
-            continue
-        code, text = failures[clip_id]
-        worker.emit(
-            {
-                "kind": "clip",
-                "how": "failed",
-                "clip_s": 0.0,
-                "frames": 0,
-                "error_code": str(code),
-                "uri": rows[clip_id]["source_uri"],
-                "error": text,
-            }
-        )
+            futures[_submit(worker, row, settings, base)] = clip_id
+    suspects = []
+    for future in as_completed(list(futures)):
+        if _take(worker, rows[futures[future]], future, failures, last=False):
+            suspects.append(futures[future])
+    for clip_id in suspects:
+        _take(worker, rows[clip_id], _submit(worker, rows[clip_id], settings, base), failures, last=True)
     return failures
 
 
+def _submit(worker: Worker, row: dict[str, Any], settings: Export, base: Path) -> Any:
+    job = CutJob(_to_cut(row), settings.model_dump(mode="json"), str(base), row["source_sha256"], row["mtime_ns"])
+    return worker.children.submit(cut_one, job, limit_s=max(600.0, SECONDS_PER_CLIP_SECOND * row["duration_s"]))
+
+
+def _take(
+    worker: Worker, row: dict[str, Any], future: Any, failures: dict[str, tuple[ErrorCode, str]], *, last: bool
+) -> bool:
+    """Take a child's outcome. True: it died, and the clip deserves another try (never with ``last``)."""
+    try:
+        result = future.result()
+    except FutureTimeout:
+        failure = (ErrorCode.TIMEOUT, "cutting took too long")
+    except DEATHS as error:
+        check_not_stopped(error)
+        if not last:
+            return True
+        failure = (ErrorCode.CRASHED, "the process that cut it died twice")
+    except SourceFailure as error:
+        failure = (error.code, error.message)
+    except CutError as error:
+        failure = (ErrorCode.CUT_FAILED, error.message)
+    else:
+        worker.emit(_cut_event(row, result.how, result.frames_decoded))
+        return False
+    failures[row["clip_id"]] = failure
+    worker.emit({**_cut_event(row, "failed", 0), "error_code": str(failure[0]), "error": failure[1]})
+    return False
+
+
+def _cut_event(row: dict[str, Any], how: str, frames: int, *, resumed: bool = False) -> dict[str, Any]:
+    seconds = 0.0 if how == "failed" else row["duration_s"]
+    return {
+        "kind": "clip",
+        "how": how,
+        "clip_s": seconds,
+        "frames": frames,
+        "uri": row["source_uri"],
+        "resumed": resumed,
+    }
+
+
 def cut_one(job: CutJob) -> CutResult:
-    """Cut one clip in a child process. The facts beside the .mp4 appear last: they say that it is whole.
+    """Cut one clip in a child process.
 
     Raises:
         SourceFailure: the source is gone, or is not what was scanned.
+        CutError: this clip cannot be cut.
+        StorageError: the disk is full.
     """
     quiet_decoder()
     _check_unchanged(job)
-    out = Path(job.folder) / f"{job.clip.clip_id}.mp4"
-    result = cut_clip(job.clip, Export.model_validate(job.settings), out)
-    facts = out.with_suffix(".json")
-    scratch = facts.with_name(facts.name + ".tmp")
-    scratch.write_text(json.dumps(asdict(result)), encoding="utf-8")
-    scratch.replace(facts)
+    folder = Path(job.folder)
+    with storage_errors(f"Writing to `{folder}`"):
+        result = cut_clip(job.clip, Export.model_validate(job.settings), mp4_path(folder, job.clip.clip_id))
+        note_finished(folder, job.clip.clip_id, result)
     return result
 
 
 def _check_unchanged(job: CutJob) -> None:
     path = job.clip.path
     try:
-        now = path.stat().st_mtime_ns
+        now = path.stat()
+        same = now.st_mtime_ns == job.mtime_ns or _content(path, now.st_mtime_ns, now.st_size) == job.sha256
     except OSError as error:
         raise SourceFailure(ErrorCode.NOT_FOUND, f"the source cannot be read any more: {error.strerror}") from None
-    if now != job.mtime_ns and sha256_of(path) != job.sha256:
+    if not same:
         raise SourceFailure(
-            ErrorCode.READ_FAILED,
-            "the source has changed since it was scanned: run `stiv plan` and `stiv scan` for the new content",
+            ErrorCode.CHANGED, "the source has changed since it was scanned: curate it again to have its new content"
         )
+
+
+@lru_cache(maxsize=64)
+def _content(path: Path, mtime_ns: int, size: int) -> str:
+    """Checksum of a file that was touched; once per state of the file, not once per clip of it."""
+    return sha256_of(path)
 
 
 def _to_cut(row: dict[str, Any]) -> ClipToCut:

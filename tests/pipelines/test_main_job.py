@@ -212,17 +212,31 @@ def test_percentile_is_worked_out_once_from_the_corpus(straight: Path, tmp_path:
     assert selected.sum() == (clips["motion"] >= value).sum() == 2
 
 
-def test_vanished_source_costs_only_its_clips(videos: Path, tmp_path: Path, run: Any) -> None:
+def test_vanished_source_costs_only_its_clips_and_only_until_it_is_back(
+    videos: Path, straight: Path, tmp_path: Path, run: Any, tree: Any
+) -> None:
     copy, out = tmp_path / "v", tmp_path / "c"
     shutil.copytree(videos, copy)
     run(out, copy, stages=("scan", "select", "caption", "judge"))
-    (copy / "captioned.mp4").unlink()
+    (copy / "captioned.mp4").rename(tmp_path / "away.mp4")
+    two_shots = (copy / "two_shots.mp4").read_bytes()
     (copy / "two_shots.mp4").write_bytes((copy / "sub" / "third one.mkv").read_bytes())
     _, counts = run(out, stages=("export",))
     failed = pd.read_parquet(next((out / "shards/default").glob("*.failed.parquet")))
-    assert sorted(failed["error_code"]) == ["not_found", "read_failed", "read_failed"]
+    assert sorted(failed["error_code"]) == ["changed", "changed", "not_found"]
     assert len(counts.failed_cuts) == 3
     assert len(read_all(out, "shards/default/0*0.parquet")) == 1
+    before = tree(out)
+    _, counts = run(out, stages=("export",))  # still away: tried again, said again, nothing touched
+    assert len(counts.failed_cuts) == 3
+    assert tree(out) == before
+    (tmp_path / "away.mp4").rename(copy / "captioned.mp4")
+    (copy / "two_shots.mp4").write_bytes(two_shots)
+    _, counts = run(out, stages=("export",))
+    assert not counts.failed_cuts
+    assert {p: h for p, h in tree(out).items() if "shards" in p} == {
+        p: h for p, h in tree(straight).items() if "shards" in p
+    }
 
 
 def test_corpus_knows_its_environment(straight: Path) -> None:
