@@ -22,7 +22,19 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
+def close_stdin() -> None:
+    """Point standard input at nothing.
+
+    A program that touches the terminal from a background process group is stopped by it, and its whole group with it: the run
+    would stand still without a word.
+    """
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.close(nowhere)
+
+
 def _begin(niceness: int) -> None:
+    close_stdin()
     # Ctrl-C reaches the whole process group; the parent alone decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(niceness)

@@ -64,6 +64,7 @@ class Progress:
         self._phase_began = self._began
         self._fresh = 0.0
         self._last_line = 0.0
+        self._seen: dict[int, set[str | None]] = {}
 
     # Phases ----------------------------------------------------------------------------------------------------------
 
@@ -102,6 +103,10 @@ class Progress:
 
     def _source(self, event: Event) -> None:
         c = self.counts
+        seen = self._seen.setdefault(event.get("part", 0), set())
+        if event.get("uri") in seen:
+            return  # told once before its worker died
+        seen.add(event.get("uri"))
         c.sources += 1
         c.statuses[event["status"]] += 1
         if event["error_code"]:
@@ -129,6 +134,8 @@ class Progress:
     def _part(self, event: Event) -> None:
         c = self.counts
         c.parts[event["stage"]] += 1
+        if event["stage"] == "scan":
+            self._seen.pop(event["part"], None)
         if event["stage"] == "select":
             c.selected += event["kept"]
         elif event["stage"] == "judge":

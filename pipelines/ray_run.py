@@ -10,6 +10,7 @@ import _thread
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -18,7 +19,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines.chain import STAGES, Stage
+from pipelines.children import close_stdin
 from pipelines.context import Context, Emit, Event, Worker
+from pipelines.failures import internal_error
 from schemas.errors import StivError, UsageError
 
 MAX_CHILDREN = 8
@@ -44,36 +47,48 @@ class Pool:
     memory: int
 
 
-def size_pools(stages: Sequence[Stage], units: int, node_cpus: Sequence[float]) -> dict[str, Pool]:
+def size_pools(stages: Sequence[Stage], units: int, nodes: Sequence[tuple[float, float]]) -> dict[str, Pool]:
     """How many actors each stage gets at most, and what each reserves. Pure; at least one actor of every stage fits.
 
     Args:
-        node_cpus: CPUs of each node of the cluster.
+        nodes: (CPUs, bytes of memory) of each node of the cluster.
 
     Raises:
-        UsageError: not even one actor per stage fits.
+        UsageError: not even one actor per stage fits on the largest node.
     """
-    total, largest = sum(node_cpus), max(node_cpus, default=0.0)
+    total = sum(cpus for cpus, _ in nodes)
+    largest, room = max(nodes, default=(0.0, 0.0))
     if largest < 1:
         raise UsageError(
             f"The Ray cluster has {total:g} CPUs (largest node: {largest:g}); curation needs a node with at least one.",
             fix="Start Ray with more CPUs (`ray start --num-cpus=…`), or use --executor inline.",
         )
     native = [s for s in stages if s.native]
-    children = max(1, min(MAX_CHILDREN, int(largest)))
+    light = sum(s.memory_mb for s in stages if not s.native) * 1_000_000
+    each = sum(s.memory_mb for s in native) * 1_000_000
+    children = max(1, min(MAX_CHILDREN, int(largest), int((room - light) // each) if each else MAX_CHILDREN))
+    if light + children * each > room:
+        raise UsageError(
+            f"The largest Ray node has {room / 1e9:.1f} GB of memory; {', '.join(s.name for s in stages)} together "
+            f"need at least {(light + each) / 1e9:.1f} GB there.",
+            fix="Use a machine with more memory, or --executor inline with --jobs 1, which reserves none.",
+        )
     pools: dict[str, Pool] = {}
     for stage in stages:
+        memory = stage.memory_mb * 1_000_000
         if stage.native:
-            room = sum(int(cpus // children) for cpus in node_cpus) // max(1, len(native))
+            fits = [int(min(cpus // children, (free - light) // (children * each))) for cpus, free in nodes]
+            actors = sum(max(0, n) for n in fits) // len(native)
             pools[stage.name] = Pool(
-                max(1, min(room, units)),
-                children,
-                round(children * NATIVE_SHARE, 2),
-                children * stage.memory_mb * 1_000_000,
+                max(1, min(actors, units)), children, round(children * NATIVE_SHARE, 2), children * memory
             )
         else:
-            pools[stage.name] = Pool(max(1, min(int(total // 8), units)), 1, LIGHT_CPUS, stage.memory_mb * 1_000_000)
+            pools[stage.name] = Pool(1, 1, LIGHT_CPUS, memory)
     return pools
+
+
+FAILURE = "failure"
+"""Kind of the event that carries an error to the driver. Raised through Ray it would arrive as a text of many frames."""
 
 
 class StageActor:
@@ -81,11 +96,22 @@ class StageActor:
 
     def __init__(self, context: Context, stage: str, sink: Any) -> None:
         self._stage = STAGES[stage]
-        self._worker = Worker(context, lambda event: sink.push.remote(event))
+        self._sent: list[Any] = []
+        close_stdin()
+        self._worker = Worker(context, lambda event: self._sent.append(sink.push.remote(event)))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        for unit in batch["unit"]:
-            self._stage.run(self._worker, int(unit))
+        import ray
+
+        try:
+            for unit in batch["unit"]:
+                self._stage.run(self._worker, int(unit))
+        except StivError as error:
+            self._worker.emit({"kind": FAILURE, "error": error})
+        except Exception as error:
+            self._worker.emit({"kind": FAILURE, "error": internal_error(error)})
+        ray.get(self._sent)  # the driver reads the last events when the last batch is back: they must be there
+        self._sent.clear()
         return batch
 
 
@@ -114,6 +140,7 @@ def ray_session(address: str | None, jobs: int) -> Iterator[Any]:
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         with _silent_stderr():
             if address:
@@ -126,6 +153,8 @@ def ray_session(address: str | None, jobs: int) -> Iterator[Any]:
         raise UsageError(
             f"Ray could not be started {where}: {error}", fix="Check --ray-address, or use --executor inline."
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own in place, which ends the process at once
     try:
         yield ray
     finally:
@@ -162,7 +191,11 @@ def run_ray(context: Context, stages: Sequence[Stage], units: Sequence[int], emi
     settings.print_on_execution_start = False
     for name in ("ray.data", "ray.data._internal"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    nodes = [float(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    nodes = [
+        (float(node["Resources"].get("CPU", 0)), float(node["Resources"].get("memory", 0)))
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
     pools = size_pools(stages, len(units), nodes)
     sink = ray.remote(num_cpus=0, max_restarts=-1)(EventSink).remote()
     # One unit per block: tiny rows would otherwise wait for their block to end before the next stage sees them.
@@ -190,8 +223,12 @@ def run_ray(context: Context, stages: Sequence[Stage], units: Sequence[int], emi
         _consume(data, emit, sink, ray)
     except StivError:
         raise
-    except Exception as error:
-        raise _reason(error) from error
+    except ray.exceptions.RayError as error:
+        last = str(error).strip().splitlines()[-1]
+        raise StivError(
+            f"Ray could not go on: {last}",
+            fix="Run the same command again: finished parts are kept. If it comes again, try --executor inline.",
+        ) from error
 
 
 def _consume(data: Any, emit: Emit, sink: Any, ray: Any) -> None:
@@ -202,16 +239,23 @@ def _consume(data: Any, emit: Emit, sink: Any, ray: Any) -> None:
     stop = threading.Event()
     failure: list[BaseException] = []
 
+    def drain() -> None:
+        for event in ray.get(sink.drain.remote()):
+            if event["kind"] == FAILURE:
+                raise event["error"]
+            emit(event)
+
     def watch() -> None:
         try:
             while not stop.wait(POLL_S):
-                for event in ray.get(sink.drain.remote()):
-                    emit(event)
+                drain()
         except BaseException as error:
             # Too many errors, say: the main thread must hear of it while it waits.
             if not stop.is_set():
                 failure.append(error)
-                _thread.interrupt_main()
+                # A shell that starts us in the background has SIGINT ignored; then the other signal does it.
+                heard = callable(signal.getsignal(signal.SIGINT))
+                _thread.interrupt_main(signal.SIGINT if heard else signal.SIGTERM)
 
     watcher = threading.Thread(target=watch, name="progress", daemon=True)
     watcher.start()
@@ -225,20 +269,6 @@ def _consume(data: Any, emit: Emit, sink: Any, ray: Any) -> None:
     finally:
         stop.set()
         watcher.join(10 * POLL_S)
-    for event in ray.get(sink.drain.remote()):
-        emit(event)
-
-
-def _reason(error: BaseException) -> BaseException:
-    """The error of the stage inside what Ray wraps around it."""
-    seen: BaseException | None = error
-    for _ in range(16):
-        if seen is None or isinstance(seen, StivError):
-            break
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    if isinstance(seen, StivError):
-        return seen
-    return StivError(
-        f"A worker failed: {error}",
-        fix="Run the same command again: finished parts are kept. With --executor inline the error shows where it happens.",
-    )
+    if failure:
+        raise failure[0]
+    drain()

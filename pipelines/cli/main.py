@@ -11,8 +11,10 @@ from typing import Any
 
 import typer
 
+from pipelines.children import close_stdin
 from pipelines.cli.common import INTERRUPTED, err_console, print_error
 from pipelines.cli.shadow import check_rooms
+from pipelines.failures import internal_error
 from schemas.errors import StivError
 
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 too many errors, 130 interrupted. Every command takes --help."
@@ -47,6 +49,7 @@ def _on_terminate(number: int, frame: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    close_stdin()  # nothing here asks; see there why
     sys.exit(run(arguments))
 
 
@@ -71,6 +74,10 @@ def run(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return 0  # the reader of our output, such as `head`, has seen enough
+    except Exception as error:
+        found = internal_error(error)
+        print_error(found)
+        return found.exit_code
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from schemas.errors import UsageError
 @pytest.mark.parametrize("nodes", [[1], [2], [4], [8], [16], [64] * 50, [2] * 3, [1, 32]])
 @pytest.mark.parametrize("stages", [PART_STAGES, (EXPORT,)])
 def test_pools_leave_room_for_rays_own_tasks(nodes: list[float], stages: tuple) -> None:  # type: ignore[type-arg]
-    pools = size_pools(stages, 10_000, nodes)
+    pools = size_pools(stages, 10_000, [(cpus, cpus * 4e9) for cpus in nodes])
     least = sum(p.cpus for p in pools.values())
     assert least < max(nodes)  # one actor of each on the largest node
     most = sum(p.cpus * p.actors for p in pools.values())
@@ -19,18 +19,27 @@ def test_pools_leave_room_for_rays_own_tasks(nodes: list[float], stages: tuple) 
 
 
 def test_children_use_the_whole_machine() -> None:
-    pools = size_pools(PART_STAGES, 100, [2])
+    pools = size_pools(PART_STAGES, 100, [(2, 16e9)])
     assert pools["scan"].children * pools["scan"].actors == 2
-    pools = size_pools(PART_STAGES, 100, [64, 64])
+    pools = size_pools(PART_STAGES, 100, [(64, 256e9), (64, 256e9)])
     assert pools["scan"].children * pools["scan"].actors == 128
     assert pools["select"].cpus == LIGHT_CPUS
 
 
 def test_no_more_actors_than_parts() -> None:
-    assert size_pools(PART_STAGES, 1, [64] * 10)["scan"].actors == 1
+    assert size_pools(PART_STAGES, 1, [(64, 256e9)] * 10)["scan"].actors == 1
 
 
 def test_cluster_without_cpus_is_named() -> None:
     with pytest.raises(UsageError, match="0 CPUs") as caught:
         size_pools(PART_STAGES, 1, [])
     assert "--executor inline" in caught.value.fix
+
+
+def test_little_memory_means_fewer_children_and_too_little_is_named() -> None:
+    assert size_pools(PART_STAGES, 100, [(8, 64e9)])["scan"].children == 8
+    pools = size_pools(PART_STAGES, 100, [(8, 3e9)])
+    assert pools["scan"].children == 3
+    assert sum(p.memory for p in pools.values()) <= 3e9
+    with pytest.raises(UsageError, match=r"0\.9 GB of memory"):
+        size_pools(PART_STAGES, 100, [(8, 0.9e9)])

@@ -1,6 +1,7 @@
 """What the display says: shares by bytes, rates, plain lines without a terminal."""
 
 import io
+from itertools import count
 
 import pytest
 from rich.console import Console
@@ -9,8 +10,11 @@ from pipelines.progress import Progress
 from schemas.errors import TooManyErrorsError
 from schemas.recipe import Scan
 
+NUMBERS = count()
+
 
 def source(status: str = "ok", size: int = 100, **more: object) -> dict[str, object]:
+    more = {"uri": f"{next(NUMBERS)}.mp4", **more}
     code = None if status == "ok" else "unreadable"
     return {
         "kind": "source",
@@ -65,3 +69,11 @@ def test_error_limit_counts_from_some_sources_on() -> None:
             progress.handle(source("error"))
         with pytest.raises(TooManyErrorsError, match="4 of 4"):
             progress.handle(source("error"))
+
+
+def test_a_source_told_twice_counts_once() -> None:
+    with Progress(Console(file=io.StringIO()), limit=Scan(), quiet=True) as progress:
+        progress.phase("Scanning", {"sources": 10})
+        progress.handle(source("error", uri="a"))
+        progress.handle(source("error", uri="a", resumed=True))
+    assert progress.counts.errors == {"unreadable": 1}
