@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 import uuid
 from collections import Counter
@@ -11,7 +12,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from curation import variants
+import pyarrow as pa
+
+from curation import joined, variants
 from curation.corpus import Corpus
 from curation.environment import engine_version, environment
 from curation.percentiles import Wanted, measure_percentiles
@@ -24,7 +27,7 @@ from pipelines.progress import Progress
 from pipelines.ray_run import ray_session, run_ray
 from pipelines.stages import export
 from pipelines.stages.choose import percentile_key, percentiles_of
-from schemas.errors import UsageError
+from schemas.errors import StorageError, UsageError
 from schemas.recipe import CurateRecipe, Rule
 
 SECTION = {"selections": "select", "captions": "captions", "decisions": "judge", "shards": "export"}
@@ -87,18 +90,23 @@ def run(
         KeyboardInterrupt: what is finished is kept.
     """
     began = time.monotonic()
+    stages = [s for s in PART_STAGES if s.name in wanted]
+    # First all that can be wrong, then the first byte.
+    foreseen = prepare_variants(corpus, recipe, wanted, options, dry=True)
+    if stages:
+        _need_inputs(corpus, stages, foreseen, missing_parts(corpus, stages, foreseen))
+    elif "export" in wanted:
+        _need_decisions(corpus, foreseen["decisions"])
     made = prepare_variants(corpus, recipe, wanted, options)
     context = Context(corpus.store.uri, uuid.uuid4().hex, options.jobs, recipe, made)
     executor = _Executor(options, progress)
     worked = False
     try:
-        stages = [s for s in PART_STAGES if s.name in wanted]
         for group in _phases(stages, made):
             if group[0] is not SCAN and group[0].name in ("select", "judge"):
                 made = _resolve_percentiles(corpus, made)
                 context = replace(context, variants=made)
             units = missing_parts(corpus, group, made)
-            _need_inputs(corpus, group, made, units)
             if units:
                 worked = True
                 progress.phase("Scanning" if SCAN in group else "Deciding", _totals(corpus, group, units))
@@ -114,7 +122,9 @@ def run(
         seconds = time.monotonic() - began
         record = None
         if worked or progress.counts.sources or progress.counts.cut:
-            record = corpus.write_run(_record(command, recipe, options, progress, seconds, made))
+            # On a full disk the record fails too: that must not hide the error that is under way.
+            with contextlib.suppress(StorageError) if sys.exc_info()[0] else contextlib.nullcontext():
+                record = corpus.write_run(_record(command, recipe, options, progress, seconds, made))
     if "export" in wanted and not progress.counts.failed_cuts:
         # The last stage is complete: nobody will need what was half done.
         corpus.store.clear_scratch(*export.scratch_names(recipe.export))
@@ -146,16 +156,20 @@ def prepare_variants(
             corpus, table, options.name, settings[SECTION[table]], inputs, replace=options.replace, dry=dry
         )
         if table == "decisions":
-            _check_same_selection(made)
+            _check_same(made, "captions", "selections", "caption")
+        if table == "shards":
+            _check_same(made, "decisions", "captions", "judge")
     return made
 
 
-def _check_same_selection(made: dict[str, Variant]) -> None:
-    source = made["captions"].inputs["selections"]
-    if source["fingerprint"] != made["selections"].fingerprint:
+def _check_same(made: dict[str, Variant], made_from: str, table: str, command: str) -> None:
+    """Two inputs of a stage must belong together: one was made from the other as it is now."""
+    source = made[made_from].inputs[table]
+    if source["fingerprint"] != made[table].fingerprint:
         raise UsageError(
-            f"The captions `{made['captions'].name}` were made for the selection `{source['name']}`, not for `{made['selections'].name}` as it is now.",
-            fix="Run `stiv caption` for this selection first (with --replace or a new --name), or name matching ones with --use.",
+            f"The {made_from} `{made[made_from].name}` were made from the {table} `{source['name']}` of another time "
+            f"or name, not from `{made[table].name}` as it is now.",
+            fix=f"Run `stiv {command}` first (with --replace or a new --name), or name matching ones with --use.",
         )
 
 
@@ -197,16 +211,24 @@ def _resolve_percentiles(corpus: Corpus, made: dict[str, Variant]) -> dict[str, 
             continue
         wanted = percentiles_of(_rules(variant))
         if wanted:
+            lacking = len(corpus.parts()) - len(corpus.scanned())
+            if lacking:
+                raise UsageError(
+                    f"A percentile is asked for, and {lacking} of {len(corpus.parts())} parts are not scanned yet.",
+                    fix=f"Run `stiv scan {corpus.store.uri}` first.",
+                )
             values = measure_percentiles(_columns(corpus, wanted), wanted)
             numbers = {percentile_key(w): values[w] for w in wanted}
             made[table] = variants.resolve(corpus, variant, {"percentiles": numbers})
     return made
 
 
-def _columns(corpus: Corpus, wanted: Sequence[Wanted]) -> Iterator[Any]:
-    columns = sorted({column for column, _ in wanted})
+def _columns(corpus: Corpus, wanted: Sequence[Wanted]) -> Iterator[pa.Table]:
+    """The wanted columns of the wide rows, part by part, under the names that were asked for (SQL does not mind case)."""
+    names = {n.lower(): n for n in joined.scan_schema().names}
     for part in sorted(corpus.scanned()):
-        yield corpus.read("clips", part, columns=columns)
+        wide = joined.read_scanned(corpus, part)
+        yield pa.table({column: wide.column(names[column.lower()]) for column, _ in wanted})
 
 
 def _need_inputs(corpus: Corpus, stages: Sequence[Stage], made: dict[str, Variant], units: Sequence[int]) -> None:
@@ -242,14 +264,18 @@ def _totals(corpus: Corpus, stages: Sequence[Stage], units: Sequence[int]) -> di
     return {"sources": float(sources), "parts": float(len(units)), "bytes": float(size)}
 
 
-def _export(corpus: Corpus, recipe: CurateRecipe, context: Context, executor: _Executor, progress: Progress) -> bool:
-    made = context.variants
-    lacking = set(corpus.parts()) - corpus.done("decisions", made["decisions"].folder)
+def _need_decisions(corpus: Corpus, decisions: Variant) -> None:
+    lacking = set(corpus.parts()) - corpus.done("decisions", decisions.folder)
     if lacking:
         raise UsageError(
             f"{len(lacking)} of {len(corpus.parts())} parts have no decisions yet.",
             fix=f"Run `stiv judge {corpus.store.uri}` first.",
         )
+
+
+def _export(corpus: Corpus, recipe: CurateRecipe, context: Context, executor: _Executor, progress: Progress) -> bool:
+    made = context.variants
+    _need_decisions(corpus, made["decisions"])
     plan = extend_shard_plan(corpus, made["shards"], made["decisions"], recipe.export)
     units = export.pending(corpus, made["shards"])
     if not units:
