@@ -132,7 +132,7 @@ def run(job: Job) -> dict[str, Any]:
 
 def _unreadable(error: OSError) -> tuple[ErrorCode, str]:
     if isinstance(error, FileNotFoundError):
-        return ErrorCode.NOT_FOUND, "the file was listed but is not there any more"
+        return ErrorCode.NOT_FOUND, "the file is not there"
     if isinstance(error, PermissionError):
         return ErrorCode.NO_PERMISSION, "the file may not be read by this user"
     if isinstance(error, IsADirectoryError):

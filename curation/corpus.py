@@ -62,7 +62,13 @@ class Corpus:
                 f"`{store.uri}` is not a corpus (it has no corpus.json).",
                 fix="Make one with `stiv curate VIDEOS --out FOLDER`.",
             )
-        facts = json.loads(store.read_bytes("corpus.json"))
+        try:
+            facts = json.loads(store.read_bytes("corpus.json"))
+        except ValueError:
+            raise UsageError(
+                f"`{store.uri}/corpus.json` is damaged.",
+                fix="Restore it from a copy, or curate again into another folder.",
+            ) from None
         if facts.get("format") != FORMAT_VERSION:
             raise UsageError(
                 f"`{store.uri}` has corpus format {facts.get('format')}, this version reads format {FORMAT_VERSION}.",

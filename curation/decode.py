@@ -19,6 +19,9 @@ from curation.opening import SourceFailure, open_container
 from curation.pixels import FrameMaker
 from schemas.errors import ErrorCode
 
+MAX_SIDE = 16384
+"""Longest side of a picture as displayed. A header with an absurd sample aspect ratio would otherwise ask for any size."""
+
 _ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: cover art is not a video
 
 
@@ -102,6 +105,13 @@ class SourceReader(AbstractContextManager["SourceReader"]):
             self._packets = self._read_packets()
             self._head = self._first_frames()
             self.probe = self._probe(self._head[0][0])
+            shown = (self.probe.width, self.probe.height)
+            if max(shown) > MAX_SIDE:
+                raise SourceFailure(
+                    ErrorCode.UNSUPPORTED,
+                    f"shown as {shown[0]}×{shown[1]} pixels (sample aspect ratio {self.probe.sample_aspect_ratio}); "
+                    f"no side may be over {MAX_SIDE}",
+                )
             if max_pixels is not None and self.probe.coded_width * self.probe.coded_height > max_pixels:
                 raise SourceFailure(
                     ErrorCode.UNSUPPORTED,
@@ -192,7 +202,8 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         if tally.damaged or tally.errors:
             return (
                 ErrorCode.DAMAGED,
-                f"{tally.errors} decoding errors; {tally.damaged_within(0, tally.frames)} of {tally.frames} frames are damaged",
+                f"{tally.damaged_within(0, tally.frames)} of {tally.frames} frames are damaged or follow damage"
+                + (f"; {tally.errors} packets did not decode" if tally.errors else ""),
             )
         if tally.frames > 3 and tally.mended_stamps > 0.5 * tally.frames and self._stream.time_base is not None:
             rate = self._stream.average_rate or self._stream.guessed_rate

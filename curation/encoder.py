@@ -232,7 +232,9 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
                 f"{self._out.parent} is full: a clip could not be written.",
                 fix="Free some space, then run the same command again.",
             )
-        return CutError(f"ffmpeg ended with code {code} while it encoded a clip; its last lines: {said}")
+        # Addresses differ from run to run, and this text goes into a table.
+        last = " | ".join(re.sub(r" @ 0x[0-9a-f]+", "", line).strip() for line in said.strip().splitlines()[-2:])
+        return CutError(f"ffmpeg ended with code {code} while it encoded a clip; its last lines: {last}")
 
     def _command(self, first: VideoFrame, name: str) -> Any:
         """The whole command line, as an ffmpeg-python node."""

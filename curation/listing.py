@@ -23,6 +23,8 @@ MEDIA_EXTENSIONS = frozenset(
 )
 """A file in a folder is a source when its name ends in one of these; what is inside decides later."""
 
+csv.field_size_limit(1 << 24)  # long captions; Python's own limit is 128 KiB
+
 MANIFESTS = {".txt", ".csv", ".jsonl", ".parquet"}
 
 
@@ -65,9 +67,30 @@ def list_inputs(inputs: Iterable[str], out: Path | None = None) -> list[Entry]:
     """
     found: dict[str, Entry] = {}
     for text in inputs:
-        for entry in _list_one(text, out):
-            found.setdefault(entry.uri, entry)
+        try:
+            for entry in _list_one(text, out):
+                found[entry.uri] = _merged(found[entry.uri], entry) if entry.uri in found else entry
+        except OSError as error:
+            raise UsageError(
+                f"`{text[:200]}` cannot be listed: {error.strerror}.", fix="Check the path and its permissions."
+            ) from None
     return _distinct(list(found.values()))
+
+
+def _merged(first: Entry, second: Entry) -> Entry:
+    """The same file named twice, as by a folder and a manifest: what either says of it counts."""
+    if first.caption and second.caption and first.caption != second.caption:
+        raise UsageError(
+            f"`{first.uri}` is named twice with two captions: {first.caption[:60]!r} and {second.caption[:60]!r}.",
+            fix="Leave one of them in the manifest.",
+        )
+    return replace(
+        first,
+        caption=first.caption or second.caption,
+        license=first.license or second.license,
+        tags=first.tags or second.tags,
+        extra={**second.extra, **first.extra},
+    )
 
 
 def _list_one(text: str, out: Path | None) -> Iterator[Entry]:
@@ -169,6 +192,7 @@ def _until_magic(parts: Iterable[str]) -> Iterator[str]:
 
 def _manifest(path: Path) -> Iterator[Entry]:
     for number, row in enumerate(_manifest_rows(path), 1):
+        _check_text(path, number, row)
         uri = row.pop("uri", None)
         if not isinstance(uri, str) or not uri.strip():
             raise UsageError(
@@ -196,6 +220,18 @@ def _manifest(path: Path) -> Iterator[Entry]:
         )
 
 
+def _check_text(path: Path, number: int, row: dict[str, Any]) -> None:
+    """Refuse what no table and no path can hold: halves of surrogate pairs, and NUL in a path."""
+    try:
+        json.dumps(row, ensure_ascii=False, default=str).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"Manifest `{path}`, entry {number}: it holds text that is not valid Unicode.", fix="Save it as UTF-8."
+        ) from None
+    if "\0" in str(row.get("uri", "")):
+        raise UsageError(f"Manifest `{path}`, entry {number}: the uri holds a NUL character.", fix="Correct the path.")
+
+
 def _manifest_rows(path: Path) -> Iterator[dict[str, Any]]:
     kind = path.suffix.lower()
     try:
@@ -221,7 +257,7 @@ def _manifest_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise UsageError(
             f"Manifest `{path}` is not UTF-8 text ({error.reason} at byte {error.start}).", fix="Save it as UTF-8."
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error, RecursionError) as error:
         raise UsageError(
             f"Manifest `{path}` cannot be read: {error}.",
             fix="Check the file; .parquet, .csv, .jsonl and .txt are understood.",
@@ -255,6 +291,8 @@ def _tags(value: Any) -> tuple[str, ...] | None:
         return None
     if isinstance(value, str):
         value = value.replace(";", ",").split(",")
+    if not isinstance(value, (list, tuple)):
+        value = [value]
     return tuple(str(v).strip() for v in value if str(v).strip())
 
 

@@ -62,7 +62,7 @@ def open_container(path: str | Path) -> av.container.InputContainer:
         with path.open("rb") as handle:
             head = handle.read(16)
     except FileNotFoundError:
-        raise SourceFailure(ErrorCode.NOT_FOUND, "the file is not there any more") from None
+        raise SourceFailure(ErrorCode.NOT_FOUND, "the file is not there") from None
     except PermissionError:
         raise SourceFailure(ErrorCode.NO_PERMISSION, "the file may not be read by this user") from None
     except OSError as error:

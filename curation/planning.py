@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from curation.child import sha256_of
 from curation.corpus import Corpus
 from curation.listing import Entry, uri_to_path
+from schemas.errors import ERROR_CODES, ErrorCode
 from schemas.ids import digest, segment_id
 from schemas.recipe import Plan
 
@@ -60,7 +61,7 @@ def extend_plan(corpus: Corpus, entries: Iterable[Entry], limit: int | None = No
     """
     known = {row["uri"]: row for row in _planned_rows(corpus)}
     taken = {row["rel_path"] for row in known.values()}
-    hashes: dict[str, str] | None = None
+    hashes: dict[str, set[str]] | None = None
     fresh: list[Entry] = []
     seen = changed = 0
     for entry in entries:
@@ -72,7 +73,7 @@ def extend_plan(corpus: Corpus, entries: Iterable[Entry], limit: int | None = No
             if not same and entry.size is not None:
                 hashes = _scanned_hashes(corpus) if hashes is None else hashes
                 # Not scanned yet: the scan will read what is there now, no second row is needed.
-                same = entry.uri not in hashes or hashes[entry.uri] == sha256_of(uri_to_path(entry.uri))
+                same = entry.uri not in hashes or _content_of(entry.uri) in hashes[entry.uri]
             if same or entry.size is None:
                 seen += 1
                 continue
@@ -81,21 +82,25 @@ def extend_plan(corpus: Corpus, entries: Iterable[Entry], limit: int | None = No
             entry = _renamed(entry, taken)
         taken.add(entry.rel_path)
         fresh.append(entry)
+    made = _append(corpus, fresh)
+    return Planned(made, new=len(fresh) - changed, known=seen, changed=changed)
+
+
+def _append(corpus: Corpus, entries: Sequence[Entry]) -> list[int]:
+    """Write new parts and commit them all at once."""
     first = len(corpus.parts())
     made = []
-    for number, members in enumerate(group(fresh, corpus.recipe.plan), first):
+    for number, members in enumerate(group(entries, corpus.recipe.plan), first):
         corpus.write("plan", number, [_row(entry) for entry in members])
         made.append(number)
     if made:
         # One small file commits all new parts at once: a kill between two of them would otherwise leave another grouping.
         corpus.store.commit_bytes("plan/parts.json", json.dumps({"parts": first + len(made)}).encode() + b"\n")
-    return Planned(made, new=len(fresh) - changed, known=seen, changed=changed)
+    return made
 
 
 def _renamed(entry: Entry, taken: set[str]) -> Entry:
     """Another file already has this relative path: use the whole path."""
-    from dataclasses import replace
-
     path = str(uri_to_path(entry.uri)).lstrip("/")
     name = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     number = 1
@@ -110,13 +115,52 @@ def _planned_rows(corpus: Corpus) -> Iterator[dict[str, Any]]:
         yield from corpus.read("plan", part, columns=["uri", "rel_path", "bytes", "mtime_ns"]).to_pylist()
 
 
-def _scanned_hashes(corpus: Corpus) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _scanned_hashes(corpus: Corpus) -> dict[str, set[str]]:
+    """For each scanned uri, all contents it ever had; none where it could not be read."""
+    found: dict[str, set[str]] = {}
     for part in sorted(corpus.scanned()):
         for row in corpus.read("sources", part, columns=["uri", "sha256"]).to_pylist():
-            if row["sha256"] is not None:
-                found[row["uri"]] = row["sha256"]
+            found.setdefault(row["uri"], set()).update([row["sha256"]] if row["sha256"] is not None else [])
     return found
+
+
+def _content_of(uri: str) -> str | None:
+    try:
+        return sha256_of(uri_to_path(uri))
+    except OSError:
+        return None  # cannot be read: a new row, and the scan says why
+
+
+def retry_failed(corpus: Corpus) -> Planned:
+    """Append parts with the sources that failed for a reason that may have passed. Their newest row will count."""
+    planned: dict[str, dict[str, Any]] = {}
+    latest: dict[str, dict[str, Any]] = {}
+    scanned = corpus.scanned()
+    for part in corpus.parts():
+        rows = corpus.read("plan", part).to_pylist()
+        planned.update({row["uri"]: row for row in rows})
+        if part in scanned:
+            done = corpus.read("sources", part, columns=["uri", "status", "error_code"]).to_pylist()
+            latest.update({row["uri"]: row for row in done})
+        else:
+            latest.update({row["uri"]: {"status": "waiting", "error_code": None} for row in rows})
+    again = [u for u, r in latest.items() if r["status"] == "error" and ERROR_CODES[ErrorCode(r["error_code"])][0]]
+    entries = [_entry(planned[uri]) for uri in again]
+    made = _append(corpus, entries)
+    return Planned(made, new=len(entries), known=len(latest) - len(entries), changed=0)
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    """A plan row as it would be listed now."""
+    try:
+        info = uri_to_path(row["uri"]).stat()
+        size, mtime = info.st_size, info.st_mtime_ns
+    except OSError:
+        size, mtime = None, None
+    tags = tuple(row["tags"]) if row["tags"] is not None else None
+    return Entry(
+        row["uri"], row["rel_path"], size, mtime, row["caption"], row["license"], tags, dict(row["extra"] or ())
+    )
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -106,6 +106,12 @@ def prepare(
         if not dry:
             corpus.store.remove(f"{table}/{_new(name)}")  # a replacement that was begun and is not wanted any more
         return current
+    if current is not None and not replace and _is_bare(corpus, current):
+        # Nothing was made under these settings, as when the first run was refused: there is nothing to protect.
+        made = Variant(table, name, settings, inputs, wanted, name, {})
+        if not dry:
+            _write(corpus, made)
+        return made
     if current is not None and not replace:
         raise VariantError(
             _conflict(corpus, table, name, current, settings, inputs),
@@ -146,6 +152,10 @@ def switch(corpus: Corpus, variant: Variant) -> Variant:
     store.move(f"{table}/{name}", f"{table}/{_old(name)}")
     _finish_switch(corpus, table, name)
     return replace(variant, folder=name)
+
+
+def _is_bare(corpus: Corpus, variant: Variant) -> bool:
+    return set(corpus.store.names(variant.path)) <= {"variant.json"}
 
 
 def _finish_switch(corpus: Corpus, table: str, name: str) -> None:

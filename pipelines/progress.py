@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.apps.words import plural
 from pipelines.context import Event
 from schemas.errors import TooManyErrorsError
 from schemas.recipe import Scan
@@ -84,7 +85,7 @@ class Progress:
         self._phase, self._total, self._done = name, totals, {}
         self._phase_began, self._fresh = time.monotonic(), 0.0
         if self._live is None and not self._quiet:
-            what = ", ".join(f"{value:,.0f} {key}" for key, value in totals.items() if key != "bytes")
+            what = ", ".join(plural(int(n), key.removesuffix("s")) for key, n in totals.items() if key != "bytes")
             self._console.print(f"{name}: {what}", highlight=False)
             self._last_line = time.monotonic()
 

@@ -79,7 +79,7 @@ class ErrorCode(StrEnum):
 
 
 ERROR_CODES: dict[ErrorCode, tuple[bool, str]] = {
-    ErrorCode.NOT_FOUND: (True, "the file was listed but is not there any more"),
+    ErrorCode.NOT_FOUND: (True, "the file is not there: it was moved or deleted, or the manifest names it wrongly"),
     ErrorCode.NO_PERMISSION: (True, "the file may not be read by this user"),
     ErrorCode.READ_FAILED: (True, "reading the file failed part-way (storage or network)"),
     ErrorCode.EMPTY_FILE: (False, "the file has no bytes"),

@@ -198,6 +198,7 @@ class Judge(_Rules):
             ("caption_repeats", "caption_repetition > 0.3"),
             ("caption_refusal", _REFUSAL),
             ("caption_boilerplate", _BOILERPLATE),
+            ("caption_garbled", "contains(caption, chr(65533))"),
             ("caption_script", "caption_script IS DISTINCT FROM 'latin' OR caption_script_share < 0.6"),
         ),
         description="Ordered; the first that drops a clip gives the reason, all are recorded. They run after the rules of `select`.",

@@ -169,7 +169,7 @@ class _Printer:
                 Text(s.meaning, style="dim"),
             )
         self._console.print(grid, soft_wrap=False)
-        self._say(Text("percentile: share of the corpus's clips below it", style="dim"))
+        self._say(Text("percentile: share of the corpus's clips below it, and half of those equal to it", style="dim"))
 
     def _rules(self, rules: list[Ruling]) -> None:
         if not rules:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from curation import variants
 from curation.corpus import VARIANT_TABLES, Corpus
-from curation.storage import Store
+from curation.storage import storage_errors
 from pipelines.apps import charts, report_data, words
 from pipelines.apps.report_sheets import sheets
 from pipelines.apps.report_signals import histograms
@@ -61,7 +61,14 @@ def write_report(corpus: Corpus, out: Path | None = None, use: Mapping[str, str]
     if out.is_dir():
         raise UsageError(f"`{out}` is a folder.", fix=f"Name a file: --out {out / NAME}.")
     target = out.absolute()
-    Store(target.parent).commit_bytes(target.name, page)
+    if corpus.store.local is not None and target.is_relative_to(corpus.store.local):
+        corpus.store.commit_bytes(target.relative_to(corpus.store.local).as_posix(), page)
+        return target
+    with storage_errors(f"Writing `{target}`"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = target.with_name(f".{target.name}.tmp")
+        scratch.write_bytes(page)
+        scratch.replace(target)
     return target
 
 
@@ -119,7 +126,7 @@ def _facts(
         "use": chosen.names,
         "where": shlex.quote(status.corpus),
         "sections": SECTIONS,
-        "numbers": _numbers(status, total),
+        "numbers": _numbers(status, total, chosen["shards"]),
         "total": total,
         "rules": rules,
         "sql_of": {r.name: r.drop for r in reversed(rules)},
@@ -165,11 +172,12 @@ def _lede(status: Status, total: report_data.Totals) -> Markup:
     return text + Markup(".")
 
 
-def _numbers(status: Status, total: report_data.Totals) -> list[Number]:
+def _numbers(status: Status, total: report_data.Totals, shards: str | None) -> list[Number]:
+    mine = [s for s in status.shards if s.name == shards]
     read = sum(status.sources.values())
     errors, partial = status.sources.get("error", 0), status.sources.get("partial", 0)
-    tars = sum(s.finished for s in status.shards), sum(s.planned for s in status.shards)
-    size = sum(s.bytes for s in status.shards)
+    tars = sum(s.finished for s in mine), sum(s.planned for s in mine)
+    size = sum(s.bytes for s in mine)
     found = Number("Found", f"{status.planned_sources:,}", f"sources, {words.size(status.planned_bytes)}")
     if not status.scanned_parts:
         return [found, *(Number(label, "–", "not yet") for label in ("Read", "Failed", "Clips", "Kept", "Exported"))]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from curation.corpus import Corpus
 from curation.planning import Planned
 from pipelines.apps.views import connect
+from pipelines.apps.words import plural, size
 from pipelines.progress import Counts
 from pipelines.run import Outcome
 
@@ -63,7 +64,8 @@ def summarise(corpus: Corpus, planned: Planned, outcome: Outcome, counts: Counts
                 "copied": exported[4],
             },
             "shards_folder": corpus.store.full(f"shards/{name}"),
-            "failed_cuts": counts.failed_cuts,
+            "a_clip": next((r[0] for r in rows("SELECT min(clip_id) FROM clips")), None),
+            "failed_cuts": rows("SELECT clip_id, error FROM shard_failures ORDER BY clip_id"),
             "record": outcome.record,
         }
 
@@ -72,54 +74,68 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     """The summary for a person."""
     if not summary["worked"]:
         console.print("[bold green]Nothing to do:[/] everything is there already.")
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold")
-    shards = summary["shards"]
-    status = summary["by_status"]
-    grid.add_row(
-        "Sources",
-        f"{summary['sources']:,} ({_hours(summary['source_hours'])}): {status.get('ok', 0):,} ok, {status.get('partial', 0):,} partial, {status.get('error', 0):,} unreadable",
+    lines: list[tuple[str, str]] = []
+    shards, status = summary["shards"], summary["by_status"]
+    lines.append(
+        (
+            "Sources",
+            f"{summary['sources']:,} ({_hours(summary['source_hours'])}): {status.get('ok', 0):,} ok, "
+            f"{status.get('partial', 0):,} partial, {status.get('error', 0):,} failed",
+        )
     )
-    for code, entry in summary["errors"].items():
-        grid.add_row("", f"  {code}: {entry['sources']:,}")
+    lines += [("", f"  {code}: {entry['sources']:,}") for code, entry in summary["errors"].items()]
     share = summary["kept"] / summary["clips"] if summary["clips"] else 0.0
-    grid.add_row(
-        "Clips",
-        f"{summary['clips']:,} ({_hours(summary['clip_hours'])}), kept {summary['kept']:,} ({share:.0%}, {_hours(summary['kept_hours'])})",
+    lines.append(
+        (
+            "Clips",
+            f"{summary['clips']:,} ({_hours(summary['clip_hours'])}), "
+            f"kept {summary['kept']:,} ({share:.0%}, {_hours(summary['kept_hours'])})",
+        )
     )
-    for reason, count in summary["dropped_by_reason"].items():
-        grid.add_row("", f"  dropped by {reason}: {count:,}")
-    for rule, count in summary["rules_unknown"].items():
-        grid.add_row("", f"  [yellow]rule {rule} unknown for {count:,} (a value was not measured)[/]")
+    left = summary["source_hours"] - summary["clip_hours"]
+    if left * 3600 >= 1:
+        lines.append(("", f"  in no clip: {_hours(left)} (transitions, trimming, shots under scan.shots.min_s)"))
+    lines += [("", f"  dropped by {reason}: {count:,}") for reason, count in summary["dropped_by_reason"].items()]
+    lines += [
+        ("", f"  rule {rule} unknown for {plural(count, 'clip')} (a value was not measured)")
+        for rule, count in summary["rules_unknown"].items()
+    ]
     copied = f", {shards['copied']:,} copied without re-encoding" if shards["copied"] else ""
-    grid.add_row(
-        "Shards",
-        f"{shards['samples']:,} samples in {shards['tars']:,} tars, {shards['mp4_bytes'] / 1e6:,.1f} MB of video{copied}",
+    video = f"{shards['mp4_bytes'] / 1e6:,.1f} MB of video"
+    lines.append(
+        ("Shards", f"{plural(shards['samples'], 'sample')} in {plural(shards['tars'], 'tar')}, {video}{copied}")
     )
     if summary["failed_cuts"]:
-        grid.add_row(
-            "[red]Not cut[/]",
-            f"{len(summary['failed_cuts']):,} kept clips, the first: {escape(summary['failed_cuts'][0])}",
+        clip, why = summary["failed_cuts"][0]
+        lines.append(
+            (
+                "Not cut",
+                f"{plural(len(summary['failed_cuts']), 'kept clip')}; the next run tries again where that may help. "
+                f"The first: {clip}: {why}",
+            )
         )
-    grid.add_row("Where", escape(summary["shards_folder"]))
+    lines.append(("Where", summary["shards_folder"]))
     if "report" in summary:
-        grid.add_row("Report", escape(summary["report"]))
-    grid.add_row("Time", f"{summary['seconds']:,.1f} s")
-    console.print(grid)
-    corpus = escape(summary["corpus"])
-    console.print(
-        f'\nNext: open the report; [bold]stiv query {corpus} "SELECT reason, count(*) FROM decisions GROUP BY reason"[/]; [bold]stiv explain {corpus} CLIP_ID[/]'
-    )
+        lines.append(("Report", summary["report"]))
+    lines.append(("Time", f"{summary['seconds']:,.1f} s"))
+    for label, text in lines:
+        console.print(f"[bold]{label:<8}[/] {escape(text)}")
+    where = shlex.quote(summary["corpus"])
+    console.print("\nNext, for example:")
+    console.print(f'  stiv query {where} "SELECT reason, count(*) FROM decisions GROUP BY reason"', markup=False)
+    if summary["a_clip"]:
+        console.print(f"  stiv explain {where} {summary['a_clip'][:12]}", markup=False)
 
 
 def print_plan(report: dict[str, Any], console: Console) -> None:
     """What a dry run found."""
     console.print(
-        f"Would plan {report['new']:,} new sources ({report['bytes'] / 1e9:,.2f} GB) in {report['parts']:,} parts; {report['known']:,} are known already."
+        f"Would plan {plural(report['new'], 'new source')} ({size(report['bytes'])}) in {plural(report['parts'], 'part')}; "
+        f"{report['known']:,} are known already."
     )
     for stage, parts in report["missing"].items():
-        console.print(f"  {stage}: {parts:,} parts to do")
-    console.print("Nothing was written.")
+        console.print(f"  {stage}: {plural(parts, 'part')} to do")
+    console.print("  export: what will be kept and is not in a shard yet\nNothing was written.")
 
 
 def _hours(hours: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from pipelines.cli import common
 from pipelines.cli.common import AsJson, CorpusArg, ExecutorName, Jobs, Name, RayAddress, RecipeFile, Replace, Sets, Use
+from schemas.errors import TooManyErrorsError
 
 if TYPE_CHECKING:
     from curation.corpus import Corpus
@@ -42,6 +44,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands, in the order of the work."""
     app.command("curate", rich_help_panel="Make a corpus")(curate)
     app.command("plan", rich_help_panel="Make a corpus")(plan)
+    app.command("retry", rich_help_panel="Make a corpus")(retry)
     for name, text in _STAGE_HELP.items():
         app.command(name, help=text, rich_help_panel="Make a corpus")(_stage_command(name))
 
@@ -104,6 +107,15 @@ def curate(
         print_summary(summary, console)
     if summary["failed_cuts"]:
         raise typer.Exit(1)
+    if (
+        summary["sources"]
+        and summary["by_status"].get("error") == summary["sources"]
+        and effective.scan.error_rate_limit < 1
+    ):
+        raise TooManyErrorsError(
+            "Not one source could be read.",
+            fix='The report and `stiv query CORPUS "SELECT uri, error FROM sources"` say why.',
+        )
 
 
 def plan(
@@ -138,6 +150,25 @@ def plan(
         return
     _say_planned(planned, common.out_console, False)
     common.out_console.print(f"Next: stiv scan {corpus.store.uri}" if planned.parts else "Nothing new.", markup=False)
+
+
+def retry(corpus: CorpusArg, as_json: AsJson = False) -> None:
+    """Plan again the sources that failed for a reason that may have passed (not found, no permission, timeout, crash)."""
+    from curation.corpus import Corpus
+    from curation.planning import retry_failed
+
+    found = Corpus.open(corpus)
+    with found.writing("stiv retry"):
+        planned = retry_failed(found)
+    if as_json:
+        common.print_json({"parts": planned.parts, "sources": planned.new})
+    elif planned.new:
+        common.out_console.print(f"Planned {planned.new:,} sources again.")
+        common.out_console.print(
+            f"Next: stiv scan {shlex.quote(found.store.uri)}, or the stiv curate command as before.", markup=False
+        )
+    else:
+        common.out_console.print("No source failed for a reason that may have passed.")
 
 
 _STAGE_HELP = {
@@ -248,17 +279,21 @@ def _warn_environment(corpus: Corpus, console: Console) -> None:
     changes = corpus.environment_changes()
     if changes:
         console.print(
-            f"[yellow]note:[/] this machine differs from the one that began the corpus ({'; '.join(changes)}): new rows agree within tolerances, not to the bit."
+            f"note: this machine differs from the one that began the corpus ({'; '.join(changes)}): "
+            "new rows agree within tolerances, not to the bit.",
+            style="yellow",
+            markup=False,
         )
 
 
 def _write_report(corpus: Corpus, name: str, *, force: bool) -> str:
     from pipelines.apps.report import write_report
 
-    path = corpus.store.full("report.html")
-    if force or not corpus.store.exists("report.html"):
-        return str(write_report(corpus, use=_existing(corpus, name)))
-    return str(path)
+    file = "report.html" if name == "default" else f"report-{name}.html"
+    if not force and corpus.store.exists(file):
+        return corpus.store.full(file)
+    out = corpus.store.local / file if corpus.store.local is not None else None
+    return str(write_report(corpus, out, use=_existing(corpus, name)))
 
 
 def _existing(corpus: Corpus, name: str) -> dict[str, str]:

@@ -312,6 +312,7 @@ def sample_facts(row: dict[str, Any], result: CutResult, variant: Variant) -> di
         "source_sha256": row["source_sha256"],
         "license": row["source_license"],
         "tags": row["source_tags"],
+        "extra": dict(row["source_extra"] or ()),
         "start_frame": result.start_frame,
         "end_frame": result.end_frame,
         "num_frames": result.num_frames,

@@ -295,3 +295,36 @@ def test_names_with_markup_are_printed_as_they_are(
     assert "e [blink] f.mp4" in capsys.readouterr().out
     assert stiv("curate", folder, "--out", out, "--set", "scan.stills.quality=50") == 2
     assert stiv("explain", out, "nosuch [/]") == 2
+
+
+def test_damaged_corpus_is_one_paragraph(capsys: pytest.CaptureFixture[str], straight: Path, tmp_path: Path) -> None:
+    out = tmp_path / "c"
+    shutil.copytree(straight, out)
+    (out / "clips" / "part-000000.parquet").write_bytes(b"junk")
+    assert stiv("select", out, "--name", "other", "--executor", "inline") == 2
+    assert "clips/part-000000.parquet" in one_paragraph(capsys)
+    (out / "corpus.json").write_text("{")
+    assert stiv("status", out) == 2
+    assert "corpus.json" in one_paragraph(capsys)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert stiv("--version") == 0
+    assert capsys.readouterr().out.startswith("stiv ")
+
+
+def test_nothing_readable_is_no_success(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "a.mp4").write_bytes(b"no video at all")
+    assert stiv("curate", tmp_path / "v", "--out", tmp_path / "c", "--executor", "inline", "--no-report") == 3
+    assert "Not one source could be read" in capsys.readouterr().err
+
+
+def test_unforeseen_error_is_one_paragraph_with_its_details_in_a_file(
+    capsys: pytest.CaptureFixture[str], straight: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curation.corpus.Corpus.parts", lambda self: 1 / 0)
+    assert stiv("status", straight) == 1
+    text = one_paragraph(capsys)
+    assert "ZeroDivisionError" in text
+    assert "ZeroDivisionError" in Path(text.rsplit(" ", 1)[1].rstrip(".")).read_text()

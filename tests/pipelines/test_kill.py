@@ -294,3 +294,28 @@ def test_full_scratch_is_no_fault_of_the_sources(videos: Path, tmp_path: Path) -
     assert "Error: Writing" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "c").glob("sources/*.parquet"))
+
+
+def test_background_job_of_a_terminal_does_not_stop(videos: Path, tmp_path: Path) -> None:
+    """A child that reads the terminal from a background process group is stopped by it, and the run stands still for ever."""
+    import pty
+
+    source = tmp_path / "v"
+    source.mkdir()
+    (source / "a.mp4").write_bytes((videos / "captioned.mp4").read_bytes())
+    words = " ".join(f"'{w}'" for w in command(source, tmp_path / "c", "inline"))
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp("bash", ["bash", "-ic", f"set -m; stty tostop; ({words}) > /dev/null 2>&1 & wait $!; exit $?"])
+    try:
+        while True:
+            try:
+                if not os.read(terminal, 4096):
+                    break
+            except OSError:
+                break
+        _, status = os.waitpid(pid, 0)
+    finally:
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert list((tmp_path / "c").glob("shards/default/*.tar"))

@@ -16,7 +16,7 @@ import pytest
 import webdataset
 
 from curation.corpus import Corpus
-from schemas.errors import UsageError, VariantError
+from schemas.errors import StivError, UsageError, VariantError
 from schemas.tables import TABLES
 
 
@@ -271,3 +271,85 @@ def test_decoder_threads_do_not_show(videos: Path, tmp_path: Path, share: float)
             found.append((result.source, result.transitions, result.clips, stills.read()))
     assert found[0] == found[1] == found[2]
     assert (found[0][0]["status"] == "ok") == (share == 1.0)
+
+
+def test_content_that_comes_back_is_not_planned_again(videos: Path, tmp_path: Path, run: Any) -> None:
+    folder, out = tmp_path / "v", tmp_path / "c"
+    folder.mkdir()
+    path = folder / "a.mp4"
+    first, second = (videos / "captioned.mp4").read_bytes(), (videos / "two_shots.mp4").read_bytes()
+    for content in (first, second, first):
+        path.write_bytes(content)
+        run(out, folder)
+    assert Corpus.open(out).parts() == [0, 1]
+    plan = pd.read_parquet(out / "shards/default/plan.parquet")
+    assert plan["clip_id"].is_unique
+
+
+def test_source_that_was_missing_is_planned_when_it_is_there(videos: Path, tmp_path: Path, run: Any) -> None:
+    (tmp_path / "list.txt").write_text("late.mp4\n")
+    out = tmp_path / "c"
+    run(out, tmp_path / "list.txt")
+    assert list(read_all(out, "sources/*.parquet")["error_code"]) == ["not_found"]
+    shutil.copy(videos / "captioned.mp4", tmp_path / "late.mp4")
+    run(out, tmp_path / "list.txt")
+    assert list(read_all(out, "sources/*.parquet")["status"]) == ["error", "ok"]
+
+
+def test_retry_plans_what_may_have_passed_and_nothing_else(videos: Path, tmp_path: Path, run: Any) -> None:
+    from curation.planning import retry_failed
+
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    (tmp_path / "list.txt").write_text("late.mp4\nempty.mp4\n")
+    out = tmp_path / "c"
+    run(out, tmp_path / "list.txt")
+    shutil.copy(videos / "captioned.mp4", tmp_path / "late.mp4")
+    assert retry_failed(Corpus.open(out)).new == 1  # an empty file stays empty
+    assert retry_failed(Corpus.open(out)).new == 0  # planned, and waiting
+    run(out, stages=("scan",))
+    assert retry_failed(Corpus.open(out)).new == 0
+
+
+def test_percentile_before_the_scan_is_refused_and_leaves_nothing(videos: Path, tmp_path: Path, run: Any) -> None:
+    out = tmp_path / "c"
+    run(out, videos, stages=())
+    with pytest.raises(UsageError, match="`scan`"):
+        run(out, stages=("select",), settings=("select.slow=motion < percentile(motion, 50)",))
+    assert not (out / "selections").exists()
+
+
+def test_percentile_of_a_source_column_in_any_case(straight: Path, tmp_path: Path, run: Any) -> None:
+    out = tmp_path / "c"
+    shutil.copytree(straight, out)
+    run(out, settings=("select.x=source_duration_s < percentile(SOURCE_DURATION_S, 40)",), name="half")
+    assert 0 < read_all(out, "selections/half/*.parquet")["selected"].sum() < 4
+
+
+def test_export_of_captions_of_another_time_is_refused(straight: Path, tmp_path: Path, run: Any) -> None:
+    out = tmp_path / "c"
+    shutil.copytree(straight, out)
+    strict = ("select.still=motion < 5",)
+    run(out, settings=strict, stages=("select",), replace=True)
+    run(out, settings=strict, stages=("caption",), replace=True)
+    with pytest.raises(UsageError, match="stiv judge"):
+        run(out, settings=strict, stages=("export",), name="other")
+    assert not (out / "shards" / "other").exists()
+
+
+def test_settings_of_a_run_that_made_nothing_do_not_stick(videos: Path, tmp_path: Path, run: Any) -> None:
+    out = tmp_path / "c"
+    with pytest.raises(StivError, match="rule `x`"):
+        run(out, videos, settings=("select.x=source_codec = 3",))
+    outcome, _ = run(out, videos)
+    assert outcome.worked
+
+
+def test_caption_of_a_manifest_counts_beside_the_folder(videos: Path, tmp_path: Path, run: Any) -> None:
+    from curation.listing import list_inputs
+
+    (tmp_path / "m.csv").write_text(f"uri,caption\n{videos / 'two_shots.mp4'},Colours.\n")
+    entries = {e.rel_path: e.caption for e in list_inputs([str(videos), str(tmp_path / "m.csv")])}
+    assert entries["two_shots.mp4"] == "Colours."
+    (tmp_path / "n.csv").write_text(f"uri,caption\n{videos / 'two_shots.mp4'},Others.\n")
+    with pytest.raises(UsageError, match="two captions"):
+        list_inputs([str(tmp_path / "m.csv"), str(tmp_path / "n.csv")])

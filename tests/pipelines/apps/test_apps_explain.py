@@ -154,7 +154,10 @@ def test_a_source_accounts_for_every_second(corpus: Corpus) -> None:
 
 def test_a_broken_source_says_what_is_wrong_and_whether_to_retry(corpus: Corpus) -> None:
     text = _printed(explain(corpus, "day2/gone.mp4"))
-    assert "not_found: the file was listed but is not there any more; trying again may help" in text
+    assert (
+        "not_found: the file is not there: it was moved or deleted, or the manifest names it wrongly; trying again may help"
+        in text
+    )
     assert "avformat said <b>no</b>" in text
     assert "trying again will not help" in _printed(explain(corpus, "empty.mp4"))
 
