@@ -22,6 +22,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup ## generate golden videos, curate them on Ray, say what to look at next
 	$(BIN)/stiv golden $(DEMO)/videos
 	$(BIN)/stiv curate $(DEMO)/videos --out $(DEMO)/corpus
+	@echo
+	@echo "Open $(DEMO)/corpus/report.html in a browser. \`stiv\` is $(BIN)/stiv here."
 
 test: setup ## the tests that a change must pass
 	$(BIN)/python -m pytest -m "not slow"
