@@ -7,7 +7,7 @@ same name with another fingerprint is an error, or with ``replace`` a new build 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from curation.corpus import Corpus, differences
@@ -132,8 +132,6 @@ def prepare(
 
 def resolve(corpus: Corpus, variant: Variant, resolved: dict[str, Any]) -> Variant:
     """Keep numbers worked out for the variant."""
-    from dataclasses import replace
-
     done = replace(variant, resolved=resolved)
     _write(corpus, done)
     return done
@@ -141,8 +139,6 @@ def resolve(corpus: Corpus, variant: Variant, resolved: dict[str, Any]) -> Varia
 
 def switch(corpus: Corpus, variant: Variant) -> Variant:
     """Put a finished replacement in the place of the old variant."""
-    from dataclasses import replace
-
     if not variant.replacing:
         return variant
     store, table, name = corpus.store, variant.table, variant.name

@@ -44,6 +44,8 @@ class CutJob:
     folder: str
     sha256: str | None
     mtime_ns: int | None
+    """When the source was last changed, as listed."""
+    size: int | None
 
 
 def pending(corpus: Corpus, variant: Variant) -> list[int]:
@@ -199,7 +201,14 @@ def _cut_all(
 
 
 def _submit(worker: Worker, row: dict[str, Any], settings: Export, base: Path) -> Any:
-    job = CutJob(_to_cut(row), settings.model_dump(mode="json"), str(base), row["source_sha256"], row["mtime_ns"])
+    job = CutJob(
+        _to_cut(row),
+        settings.model_dump(mode="json"),
+        str(base),
+        row["source_sha256"],
+        row["mtime_ns"],
+        row["source_bytes"],
+    )
     return worker.children.submit(cut_one, job, limit_s=max(600.0, SECONDS_PER_CLIP_SECOND * row["duration_s"]))
 
 
@@ -261,7 +270,8 @@ def _check_unchanged(job: CutJob) -> None:
     path = job.clip.path
     try:
         now = path.stat()
-        same = now.st_mtime_ns == job.mtime_ns or _content(path, now.st_mtime_ns, now.st_size) == job.sha256
+        untouched = (now.st_mtime_ns, now.st_size) == (job.mtime_ns, job.size)
+        same = untouched or _content(path, now.st_mtime_ns, now.st_size) == job.sha256
     except OSError as error:
         raise SourceFailure(ErrorCode.NOT_FOUND, f"the source cannot be read any more: {error.strerror}") from None
     if not same:

@@ -328,3 +328,8 @@ def test_unforeseen_error_is_one_paragraph_with_its_details_in_a_file(
     text = one_paragraph(capsys)
     assert "ZeroDivisionError" in text
     assert "ZeroDivisionError" in Path(text.rsplit(" ", 1)[1].rstrip(".")).read_text()
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml")), ids=lambda p: p.name)
+def test_every_recipe_that_we_ship_is_valid(path: Path) -> None:
+    assert stiv("recipe", "check", path) == 0
