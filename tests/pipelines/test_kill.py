@@ -15,6 +15,7 @@ import pytest
 
 from curation import child
 from curation.corpus import Corpus
+from curation.golden.write import write_golden
 from curation.storage import Store
 from pipelines.stages import scan
 from schemas.errors import StivError
@@ -319,3 +320,37 @@ def test_background_job_of_a_terminal_does_not_stop(videos: Path, tmp_path: Path
         os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 0
     assert list((tmp_path / "c").glob("shards/default/*.tar"))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_dead_ray_actors_cost_only_what_was_at_work(tmp_path: Path, tree: Any) -> None:
+    """Twice, the actor that scans is killed with sources at work: Ray puts another in its place, and the bytes are the same."""
+    source = write_golden(tmp_path / "v", ("demo",)).parent
+    whole, out = tmp_path / "whole", tmp_path / "c"
+    words = [w for w in command(source, whole, "inline") if w not in ("--set", "plan.part_sources=1")]
+    one_part = [w for pair in (("--set", x) for x in words if "=" in x and "/" not in x) for w in pair]
+    plain = [w for w in words if not ("=" in w and "/" not in w)]
+    subprocess.run([*plain, *one_part], check=True, capture_output=True)
+    arguments = [str(out) if w == str(whole) else w for w in [*plain, *one_part]]
+    arguments[arguments.index("inline")] = "ray"
+    process = subprocess.Popen(
+        arguments,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    )
+    killed: list[int] = []
+    while process.poll() is None and len(killed) < 2:
+        if len(list(out.glob(".scratch/scan/*/*/*/result.json"))) >= 4 + 6 * len(killed):
+            for member in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                    works = any("spawn_main" in " ".join(c.cmdline()) for c in member.children())
+                    if works and member.pid not in killed and "ray::" in " ".join(member.cmdline()):
+                        member.kill()
+                        killed.append(member.pid)
+                        break
+    assert process.wait() == 0
+    assert len(killed) == 2
+    assert tree(out) == tree(whole)
