@@ -13,7 +13,6 @@ import os
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -244,8 +243,3 @@ def _short(value: Any) -> str:
 
 def _pretty(value: Any) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def inside(path: Path, folder: Path) -> bool:
-    """Whether a path lies in a folder or is it, symbolic links followed."""
-    return path.resolve().is_relative_to(folder.resolve())

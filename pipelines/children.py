@@ -5,13 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from schemas.errors import StivError
+
+T = TypeVar("T")
 
 TASKS_PER_CHILD = 200
 """A child is replaced after this many tasks, so that a leak in a native library stays small."""
@@ -50,12 +53,6 @@ DEATHS = (ProcessExpired, BrokenProcessPool)
 """What a future raises when its child, or with it the whole pool, died."""
 
 
-def check_not_stopped(error: Exception) -> None:
-    """Raise StivError when a child was told to stop: no input is to blame, the run as a whole is being ended."""
-    if isinstance(error, ProcessExpired) and error.exitcode in STOPPED:
-        raise StivError("A worker process was told to stop.", fix="Run the same command again to go on.") from None
-
-
 class Children:
     """A pool of spawned processes, started at the first task and kept between parts."""
 
@@ -80,9 +77,48 @@ class Children:
             )
         return self._pool.schedule(function, args=list(args), timeout=limit_s)
 
+    def settle(
+        self,
+        items: Iterable[T],
+        start: Callable[[T, bool], Future[Any]],
+        *,
+        suspects: Iterable[T] = (),
+        hopeless: Callable[[T], bool] = lambda item: False,
+    ) -> Iterator[tuple[T, Future[Any]]]:
+        """Run a task for each item and yield (item, finished future), in the order in which they end.
+
+        An item whose child died goes once more, by itself, after the others: so nobody else can be blamed for the next death.
+
+        Args:
+            start: submits the task of an item; told whether it runs by itself.
+            suspects: items that are known to have been at work in a death, and go by themselves at once.
+            hopeless: a dead child's item for which another try is known to be in vain.
+
+        Raises:
+            StivError: a child was told to stop: no item is to blame, the run as a whole is being ended.
+        """
+        alone = list(suspects)
+        futures: dict[Future[Any], T] = {start(item, False): item for item in items}
+        for future in as_completed(list(futures)):
+            item, error = futures[future], future.exception()
+            _check_not_stopped(error)
+            if isinstance(error, DEATHS) and not hopeless(item):
+                alone.append(item)
+            else:
+                yield item, future
+        for item in alone:
+            future = start(item, True)
+            _check_not_stopped(future.exception())
+            yield item, future
+
     def stop(self) -> None:
         """End all children at once, finished or not."""
         if self._pool is not None:
             self._pool.stop()
             self._pool.join()
             self._pool = None
+
+
+def _check_not_stopped(error: BaseException | None) -> None:
+    if isinstance(error, ProcessExpired) and error.exitcode in STOPPED:
+        raise StivError("A worker process was told to stop.", fix="Run the same command again to go on.")

@@ -43,6 +43,11 @@ def list_and_check(inputs: Sequence[str], out: str) -> list[Entry]:
     return entries
 
 
+def existing(out: str, recipe: CurateRecipe) -> Corpus | None:
+    """The corpus that is there already, checked against the recipe; None where there is none yet."""
+    return Corpus.open_or_create(out, recipe) if Store(out).exists("corpus.json") else None
+
+
 def plan(entries: Sequence[Entry], out: str, recipe: CurateRecipe, limit: int | None) -> tuple[Corpus, Planned]:
     """Make or open the corpus and append parts for what is new. The caller holds the corpus for writing."""
     corpus = Corpus.open_or_create(out, recipe)
@@ -88,4 +93,4 @@ def dry_run(
     }
 
 
-__all__ = ["ALL_STAGES", "check_before", "dry_run", "list_and_check", "plan", "run"]
+__all__ = ["ALL_STAGES", "check_before", "dry_run", "existing", "list_and_check", "plan", "run"]

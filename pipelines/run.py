@@ -41,7 +41,7 @@ READS = {
 }
 """Table → tables whose variants it is made from."""
 
-TABLE_OF = {"select": "selections", "caption": "captions", "judge": "decisions", "export": "shards"}
+TABLE_OF = {command: table for table, command in variants.COMMAND.items()}
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,6 @@ TAIL = 0.005
 ZOOMS = 4
 """Passes at most: a long tail is cut off step by step until the bulk fills enough fine bins."""
 
-OUTCOMES = ("kept", "dropped", "open")
-
 Counts = dict[int, tuple[int, int, int]]
 """Fine bin → clips kept, dropped, open."""
 

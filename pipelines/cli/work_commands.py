@@ -76,7 +76,7 @@ def curate(
 
       stiv curate videos/ --out corpus --name strict --set select.blurred="sharpness < 0.3"
     """
-    from curation.corpus import Corpus, hold
+    from curation.corpus import hold
     from curation.storage import Store
     from pipelines import curate as job
     from pipelines.apps.summary import print_plan, print_summary, summarise
@@ -85,7 +85,7 @@ def curate(
     options = _options(executor, jobs, ray_address, name, None, replace)
     effective = _recipe(out, name, recipe, set_)
     entries = job.list_and_check(videos, out)
-    existing = Corpus.open_or_create(out, effective) if Store(out).exists("corpus.json") else None
+    existing = job.existing(out, effective)
     if existing is not None:
         job.check_before(existing, effective, job.ALL_STAGES, options)
     console = common.err_console if as_json else common.out_console
@@ -128,7 +128,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """List videos and append parts for those that the corpus does not know yet. Old parts stay untouched."""
-    from curation.corpus import Corpus, hold
+    from curation.corpus import hold
     from curation.storage import Store
     from pipelines import curate as job
     from pipelines.apps.summary import print_plan
@@ -137,8 +137,7 @@ def plan(
     effective = _recipe(out, "default", recipe, set_)
     entries = job.list_and_check(videos, out)
     if dry_run:
-        existing = Corpus.open_or_create(out, effective) if Store(out).exists("corpus.json") else None
-        report = job.dry_run(entries, existing, effective, Options(), limit)
+        report = job.dry_run(entries, job.existing(out, effective), effective, Options(), limit)
         common.print_json(report) if as_json else print_plan(report, common.out_console)
         return
     with hold(Store(out), "stiv plan"):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pebble import ProcessFuture
 
 from curation import joined
 from curation.child import sha256_of
@@ -22,7 +23,7 @@ from curation.shard_plan import failed_path, index_path, read_plan, tar_path
 from curation.shards import Member, Sample, verify_tar, write_tar
 from curation.storage import storage_errors
 from curation.variants import Variant
-from pipelines.children import DEATHS, check_not_stopped
+from pipelines.children import DEATHS
 from pipelines.context import Worker
 from schemas.errors import ERROR_CODES, ErrorCode, StorageError
 from schemas.ids import fingerprint
@@ -184,23 +185,21 @@ def _cut_all(
 ) -> dict[str, tuple[ErrorCode, str]]:
     """Cut what is not cut yet. Gives the clips that could not be cut, with the reason."""
     failures: dict[str, tuple[ErrorCode, str]] = {}
-    futures: dict[Any, str] = {}
+    todo: list[dict[str, Any]] = []
     for clip_id, row in rows.items():
         finished = read_finished(base, clip_id)
         if finished is not None:
             worker.emit(_cut_event(row, finished[0].how, 0, resumed=True))
         else:
-            futures[_submit(worker, row, settings, base)] = clip_id
-    suspects = []
-    for future in as_completed(list(futures)):
-        if _take(worker, rows[futures[future]], future, failures, last=False):
-            suspects.append(futures[future])
-    for clip_id in suspects:
-        _take(worker, rows[clip_id], _submit(worker, rows[clip_id], settings, base), failures, last=True)
+            todo.append(row)
+    for row, future in worker.children.settle(todo, lambda row, alone: _submit(worker, row, settings, base)):
+        failure = _take(worker, row, future)
+        if failure is not None:
+            failures[row["clip_id"]] = failure
     return failures
 
 
-def _submit(worker: Worker, row: dict[str, Any], settings: Export, base: Path) -> Any:
+def _submit(worker: Worker, row: dict[str, Any], settings: Export, base: Path) -> ProcessFuture:
     job = CutJob(
         _to_cut(row),
         settings.model_dump(mode="json"),
@@ -212,18 +211,13 @@ def _submit(worker: Worker, row: dict[str, Any], settings: Export, base: Path) -
     return worker.children.submit(cut_one, job, limit_s=max(600.0, SECONDS_PER_CLIP_SECOND * row["duration_s"]))
 
 
-def _take(
-    worker: Worker, row: dict[str, Any], future: Any, failures: dict[str, tuple[ErrorCode, str]], *, last: bool
-) -> bool:
-    """Take a child's outcome. True: it died, and the clip deserves another try (never with ``last``)."""
+def _take(worker: Worker, row: dict[str, Any], future: Future[Any]) -> tuple[ErrorCode, str] | None:
+    """Tell what came of a cut; the reason where it failed."""
     try:
         result = future.result()
     except FutureTimeout:
         failure = (ErrorCode.TIMEOUT, "cutting took too long")
-    except DEATHS as error:
-        check_not_stopped(error)
-        if not last:
-            return True
+    except DEATHS:
         failure = (ErrorCode.CRASHED, "the process that cut it died twice")
     except SourceFailure as error:
         failure = (error.code, error.message)
@@ -231,10 +225,9 @@ def _take(
         failure = (ErrorCode.CUT_FAILED, error.message)
     else:
         worker.emit(_cut_event(row, result.how, result.frames_decoded))
-        return False
-    failures[row["clip_id"]] = failure
+        return None
     worker.emit({**_cut_event(row, "failed", 0), "error_code": str(failure[0]), "error": failure[1]})
-    return False
+    return failure
 
 
 def _cut_event(row: dict[str, Any], how: str, frames: int, *, resumed: bool = False) -> dict[str, Any]:

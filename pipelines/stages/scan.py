@@ -5,19 +5,19 @@ from __future__ import annotations
 import shutil
 import signal
 import tarfile
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from concurrent.futures import as_completed
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from pebble import ProcessExpired
+from pebble import ProcessExpired, ProcessFuture
 
 from curation import child
 from curation.corpus import SCAN_VERSION, Corpus, part_name
 from curation.listing import uri_to_path
 from curation.source_rows import failed_source
-from pipelines.children import DEATHS, check_not_stopped
+from pipelines.children import DEATHS
 from pipelines.context import Worker
 from schemas import ids
 from schemas.errors import ErrorCode, StorageError
@@ -62,16 +62,18 @@ def _scan_sources(worker: Worker, part: int, rows: list[dict[str, Any]], base: P
             (suspects if begun else fresh).append(row)
     # One thread per source decodes at the least cost; idle processors help only when there are fewer sources than processors.
     threads = max(1, context.jobs // len(fresh)) if fresh else 1
-    futures = {_submit(worker, row, base, threads): row for row in fresh}
-    for future in as_completed(list(futures)):
-        if _take(worker, part, futures[future], base, future, last=False):
-            suspects.append(futures[future])
-    # What was at work when a process died goes alone, so that nobody else can be blamed for the next death.
-    for row in suspects:
-        _take(worker, part, row, base, _submit(worker, row, base, 1), last=True)
+
+    def start(row: dict[str, Any], alone: bool) -> ProcessFuture:
+        return _submit(worker, row, base, 1 if alone else threads)
+
+    def stalled(row: dict[str, Any]) -> bool:
+        return _stalled(base / row["segment_id"])
+
+    for row, future in worker.children.settle(fresh, start, suspects=suspects, hopeless=stalled):
+        _take(worker, part, row, base, future)
 
 
-def _submit(worker: Worker, row: dict[str, Any], base: Path, threads: int) -> Any:
+def _submit(worker: Worker, row: dict[str, Any], base: Path, threads: int) -> ProcessFuture:
     settings = worker.context.recipe.scan
     job = child.Job(
         path=str(uri_to_path(row["uri"])),
@@ -84,22 +86,18 @@ def _submit(worker: Worker, row: dict[str, Any], base: Path, threads: int) -> An
     return worker.children.submit(child.run, job, limit_s=settings.source_limit_s)
 
 
-def _take(worker: Worker, part: int, row: dict[str, Any], base: Path, future: Any, *, last: bool) -> bool:
-    """Take a child's outcome. True: it died, and the source deserves another try (never with ``last``)."""
+def _take(worker: Worker, part: int, row: dict[str, Any], base: Path, future: Future[Any]) -> None:
+    """Record what came of a source's scan."""
     settings = worker.context.recipe.scan
-    folder = base / row["segment_id"]
     try:
         outcome = future.result()
     except FutureTimeout:
         text = f"took more than scan.source_limit_s = {settings.source_limit_s:g} seconds"
         _give_up(worker, part, row, base, ErrorCode.TIMEOUT, text)
     except DEATHS as error:
-        check_not_stopped(error)
-        if _stalled(folder):
+        if _stalled(base / row["segment_id"]):
             text = f"gave no frame for scan.stall_s = {settings.stall_s:g} seconds"
             _give_up(worker, part, row, base, ErrorCode.TIMEOUT, text)
-        elif not last:
-            return True
         else:
             how = _exit_words(error.exitcode) if isinstance(error, ProcessExpired) else str(error)
             _give_up(worker, part, row, base, ErrorCode.CRASHED, f"the decoder process died twice ({how})")
@@ -112,7 +110,6 @@ def _take(worker: Worker, part: int, row: dict[str, Any], base: Path, future: An
     else:
         event = {"kind": "source", "stage": NAME, "part": part, "uri": row["uri"], "bytes": row["bytes"]}
         worker.emit({**event, **outcome})
-    return False
 
 
 def _give_up(worker: Worker, part: int, row: dict[str, Any], base: Path, code: ErrorCode, text: str) -> None:

@@ -153,6 +153,14 @@ def test_kill_nine_at_random_moments(videos: Path, tmp_path: Path, executor: str
     assert tree(out) == tree(whole)
 
 
+def signal_decoders(number: int) -> None:
+    """Send a signal to every child process that decodes."""
+    for member in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if "spawn_main" in " ".join(member.cmdline()):
+                member.send_signal(number)
+
+
 def fifo_part(tmp_path: Path, run: Any, stall: float) -> Path:
     """A corpus planned with one source that never gives a byte."""
     folder = tmp_path / "v"
@@ -183,10 +191,7 @@ def test_source_whose_decoder_dies_becomes_a_row(tmp_path: Path, run: Any) -> No
             if not attempts.exists() or attempts.read_text().count(f'"count": {killed + 1}') == 0:
                 continue
             killed += 1  # the child has begun: this one dies, the next shall be let begin too
-            for member in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                    if "spawn_main" in " ".join(member.cmdline()):
-                        member.kill()
+            signal_decoders(signal.SIGKILL)
 
     thread = threading.Thread(target=assassin)
     thread.start()
@@ -270,10 +275,7 @@ def test_workers_told_to_stop_blame_no_source(tmp_path: Path, run: Any) -> None:
     def stopper() -> None:
         while not done.wait(0.05):
             if list((tmp_path / "c" / ".scratch").rglob(child.ATTEMPT_FILE)):
-                for member in psutil.Process().children(recursive=True):
-                    with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                        if "spawn_main" in " ".join(member.cmdline()):
-                            member.terminate()
+                signal_decoders(signal.SIGTERM)
 
     thread = threading.Thread(target=stopper)
     thread.start()
