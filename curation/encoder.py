@@ -29,6 +29,7 @@ from av.video.reformatter import Interpolation
 from curation.pipe_formats import PC, full_range, pipe_format
 from curation.sound import Sound
 from curation.spans import CutError
+from curation.x264 import steady_params
 from schemas.errors import StorageError, UsageError
 from schemas.recipe import Export
 
@@ -278,7 +279,7 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
             "c:v": "libx264", "threads:v": 1, "preset": settings.preset, "crf": settings.crf, "pix_fmt": "yuv420p",
             # A clip lies within one shot, so keyframes come only where they are asked for.
             "sc_threshold": 0, "forced-idr": 1, "force_key_frames": f"expr:{due}", "g": 1 << 30,
-            "x264-params": f"fps={rate.numerator}/{rate.denominator}",
+            "x264-params": ":".join((f"fps={rate.numerator}/{rate.denominator}", *steady_params())),
             "fps_mode": "passthrough", "enc_time_base": f"1/{timing.timescale}",
             # A frame is shown until the next time stamp; only the last packet's duration is written, and makes up the whole.
             "bsf:v": f"setts=pts=PTS:dts=DTS:duration='max(1,if(eq(N,{timing.num_frames - 1}),{timing.length}+STARTDTS-DTS,{timing.length}-PTS))'",

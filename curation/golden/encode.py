@@ -18,6 +18,7 @@ import numpy as np
 from av.container.output import OutputContainer
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
+from curation.x264 import steady_params
 from schemas.errors import StorageError
 
 _SWS = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INP
@@ -157,6 +158,8 @@ class _Writer:
             chosen["crf"] = str(crf)
         if self._codec in ("libx264", "libx265"):
             chosen["preset"] = "veryfast"
+        if self._codec == "libx264" and steady_params():
+            chosen["x264-params"] = ":".join(steady_params())
         if self._codec == "libx265":
             chosen["x265-params"] = "pools=none:frame-threads=1:log-level=error"
         if self._codec == "libvpx-vp9":
