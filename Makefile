@@ -14,9 +14,9 @@ setup: $(VENV)/.ready ## make .venv with everything in it
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make setup PYTHON=python3.11")'
-	@echo "Setting up $(VENV): a minute or two …"
+	@echo "Setting up $(VENV): two to five minutes; torch is large …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
 	@touch $@
 
 demo: setup ## generate golden videos, curate them on Ray, say what to look at next

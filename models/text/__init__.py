@@ -1,0 +1,1 @@
+"""Encoders from captions to the tokens that the network attends to."""
