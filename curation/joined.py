@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from curation.corpus import Corpus
-from schemas.tables import CAPTIONS, CLIPS, DECISIONS, SELECTIONS, SHARDS, SOURCES, Table
+from schemas.tables import CAPTIONS, CLIPS, DECISIONS, SELECTIONS, SHARDS, SOURCES, TABLES, Table
 
 PREFIX = {"sources": "source", "captions": "caption", "selections": "selection", "shards": "shard", "decisions": ""}
 
@@ -41,6 +41,11 @@ def scan_schema() -> pa.Schema:
 def caption_schema() -> pa.Schema:
     """Columns that rules of `judge` may use: those of `select` and the captions."""
     return pa.schema([*scan_schema(), *(CAPTIONS.arrow.field(c).with_name(n) for c, n in joined_columns(CAPTIONS))])
+
+
+def wide_schema() -> pa.Schema:
+    """Columns of `clips_all`: what `--select` may use."""
+    return pa.schema([TABLES[table].arrow.field(column).with_name(name) for table, column, name in CLIPS_ALL])
 
 
 def read_scanned(corpus: Corpus, part: int) -> pa.Table:

@@ -24,6 +24,7 @@ __all__ = [
     "apply_keep",
     "apply_rules",
     "check_expression",
+    "check_number",
     "columns_used",
     "find_percentiles",
     "literal_thresholds",
@@ -70,6 +71,23 @@ def check_expression(sql: str, schema: pa.Schema, *, where: str) -> None:
     type than BOOLEAN, more than one statement or expression, and whatever reads files, looks at other rows or depends on
     the clock or on chance. `percentile(column, q)` may stand in it, resolved or not.
     """
+    kind = _kind_of(sql, schema, where)
+    if not pa.types.is_boolean(kind):
+        raise RecipeError(f"{where}: `{sql}` is not true or false but {kind}.", fix=EXAMPLE)
+
+
+def check_number(sql: str, schema: pa.Schema, *, where: str) -> None:
+    """As :func:`check_expression`, for an expression that is a number."""
+    kind = _kind_of(sql, schema, where)
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        raise RecipeError(
+            f"{where}: `{sql}` is not a number but {kind}.",
+            fix="Write one SQL expression that is a number for each clip, such as `least(motion / 5, 2)`.",
+        )
+
+
+def _kind_of(sql: str, schema: pa.Schema, where: str) -> pa.DataType:
+    """The type of an expression that may stand in a rule, found on a row of NULLs."""
     _check_columns(parse(sql, where), schema, where)
     wanted = find_percentiles(sql, where=where)
     # A row is needed: without one, `motion < 'abc'` is never worked out, and would fail hours later.
@@ -80,11 +98,9 @@ def check_expression(sql: str, schema: pa.Schema, *, where: str) -> None:
         raise RecipeError(f"{where}: {error.message}", fix=error.fix) from error
     plain = resolve_percentiles(sql, dict.fromkeys(wanted), where=where)
     try:
-        kind = _evaluate(trial, [plain]).schema.field(0).type
+        return _evaluate(trial, [plain]).schema.field(0).type
     except duckdb.Error as error:
         raise RecipeError(f"{where}: `{sql}` does not work: {_first_line(error)}.", fix=_COLUMNS_FIX) from error
-    if not pa.types.is_boolean(kind):
-        raise RecipeError(f"{where}: `{sql}` is not true or false but {kind}.", fix=EXAMPLE)
 
 
 def _check_columns(tree: Node, schema: pa.Schema, where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 
 from curation.corpus import Corpus
 from curation.shards import PlannedClip, estimate_bytes, plan_shards
@@ -81,3 +82,12 @@ def extend_shard_plan(
     schema = schema.with_metadata({**(schema.metadata or {}), b"stiv_parts": str(len(parts)).encode()})
     corpus.store.commit_table(plan_path(variant), pa.Table.from_pylist(rows, schema=schema))
     return plan
+
+
+def tar_sizes(corpus: Corpus, variant: Variant) -> dict[str, int]:
+    """Finished tars of a shards variant (those with an index) and their bytes, from one listing."""
+    store = corpus.store
+    listed = store.fs.get_file_info(pafs.FileSelector(store.full(variant.path), allow_not_found=True))
+    size_of = {info.base_name: info.size or 0 for info in listed}
+    tars = sorted(n for n in size_of if n.endswith(".tar"))
+    return {n.removesuffix(".tar"): size_of[n] for n in tars if n.replace(".tar", ".parquet") in size_of}

@@ -150,6 +150,24 @@ def switch(corpus: Corpus, variant: Variant) -> Variant:
     return replace(variant, folder=name)
 
 
+def stale_reasons(corpus: Corpus, variant: Variant) -> list[str]:
+    """Why a variant no longer follows from what is there; empty when it does."""
+    reasons = []
+    if identity(variant.table, variant.settings, variant.inputs) != variant.fingerprint:
+        reasons.append("it was made by another version of the engine")
+    for table, given in sorted(variant.inputs.items()):
+        if table not in ALGORITHM:
+            continue
+        current = load(corpus, table, given["name"])
+        if current is None:
+            reasons.append(f"its {table} `{given['name']}` are gone")
+        elif current.fingerprint != given["fingerprint"]:
+            reasons.append(f"its {table} `{given['name']}` have changed since")
+        elif stale_reasons(corpus, current):
+            reasons.append(f"its {table} `{given['name']}` are stale themselves")
+    return reasons
+
+
 def _is_bare(corpus: Corpus, variant: Variant) -> bool:
     return set(corpus.store.names(variant.path)) <= {"variant.json"}
 

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.apps.words import plural
+from pipelines.apps.words import elapsed, plural
 from pipelines.context import Event
 from schemas.errors import TooManyErrorsError
 from schemas.recipe import Scan
@@ -200,7 +200,7 @@ class Progress:
         failed = c.statuses["error"] + c.cut["failed"]
         facts.append(("errors", f"{failed:,}"))
         eta = self.eta_s()
-        facts.append(("ETA", _clock(eta) if eta is not None else "–"))
+        facts.append(("ETA", elapsed(eta) if eta is not None else "–"))
         return facts
 
     def _line(self) -> str:
@@ -208,7 +208,7 @@ class Progress:
 
     def _render(self) -> Any:
         grid = Table.grid(padding=(0, 2))
-        labels, values = zip(*[("elapsed", _clock(time.monotonic() - self._began)), *self.facts()], strict=True)
+        labels, values = zip(*[("elapsed", elapsed(time.monotonic() - self._began)), *self.facts()], strict=True)
         grid.add_row(*[Text(label, style="dim") for label in labels])
         grid.add_row(
             *[
@@ -223,9 +223,3 @@ class Progress:
             Text(f"{self.share():.0%}"),
         )
         return Group(bar, grid)
-
-
-def _clock(seconds: float) -> str:
-    whole = int(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

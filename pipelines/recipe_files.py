@@ -1,11 +1,11 @@
-"""Reading recipes: a YAML or JSON file, ``--set key=value`` on top, and errors that name the key and the fix."""
+"""Reading recipes of both kinds: a YAML or JSON file, ``--set key=value`` on top, and errors that name the key and the fix."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,32 +14,94 @@ from curation import joined
 from curation.rules import check_expression
 from schemas.errors import RecipeError
 from schemas.recipe import CurateRecipe
+from schemas.train_recipe import TrainRecipe
+
+KINDS: dict[str, type[CurateRecipe] | type[TrainRecipe]] = {"curate": CurateRecipe, "train": TrainRecipe}
+_WORDS = {
+    "curate": ("curation recipe", "It is for `stiv curate` and its stages"),
+    "train": ("training recipe", "It is for `stiv train` and `stiv data-plan`"),
+}
+_Recipe = TypeVar("_Recipe", CurateRecipe, TrainRecipe)
 
 
 def load_recipe(path: Path | None, settings: Iterable[str] = (), base: Mapping[str, Any] | None = None) -> CurateRecipe:
-    """The effective recipe: defaults, then ``base`` or the file, then ``--set`` values.
+    """The effective curation recipe: defaults, then ``base`` or the file, then ``--set`` values.
 
     ``base`` is what a corpus was made with. A file stands in its place, but for `plan` and `scan` where it has no such section.
 
     Raises:
-        RecipeError: the file is not there, is no YAML mapping, or a key or value is wrong.
+        RecipeError: the file is not there, is no YAML mapping or of the other kind, or a key or value is wrong.
     """
-    data: dict[str, Any] = _copy(base or {})
-    if path is not None:
-        belongs: dict[str, Any] = {key: data[key] for key in ("plan", "scan") if key in data}
-        data = {**belongs, **read_recipe_file(path)}
-    for text in settings:
-        _apply(data, text)
-    try:
-        recipe = CurateRecipe.model_validate(data)
-    except ValidationError as error:
-        where = f"Recipe `{path}`" if path is not None else "The recipe"
-        raise RecipeError(
-            f"{where}: {explain_validation(error)}",
-            fix="`stiv recipe schema` lists every key with its meaning and limits.",
-        ) from None
+    recipe = _load(CurateRecipe, path, settings, base or {}, belongs=("plan", "scan"))
     check_rules(recipe)
     return recipe
+
+
+def load_train_recipe(
+    path: Path | None, settings: Iterable[str] = (), base: Mapping[str, Any] | None = None
+) -> TrainRecipe:
+    """The effective training recipe: defaults, then ``base`` (what a run was made with) or the file, then ``--set`` values.
+
+    `data.select` and `data.weight` are checked where the data plan is made: their columns depend on the corpus.
+
+    Raises:
+        RecipeError: as :func:`load_recipe`.
+    """
+    return _load(TrainRecipe, path, settings, base or {}, belongs=())
+
+
+def recipe_kind(path: Path, wanted: str = "curate") -> str:
+    """``curate`` or ``train``: what the file says; where it says nothing, the kind that knows most of its sections.
+
+    ``wanted`` is the answer where both know as many, as of an empty file.
+
+    Raises:
+        RecipeError: the file cannot be read, or names a kind that there is not.
+    """
+    data = read_recipe_file(path)
+    if "kind" not in data:
+        return max(sorted(KINDS, key=wanted.__ne__), key=lambda name: _known_sections(name, data))
+    for kind in KINDS:
+        if data["kind"] == kind:
+            return kind
+    raise RecipeError(
+        f"Recipe `{path}`: for `kind`, {data['kind']!r} is not known.", fix="Write `kind: curate` or `kind: train`."
+    )
+
+
+def _known_sections(kind: str, data: Mapping[str, Any]) -> int:
+    return len(data.keys() & KINDS[kind].model_fields.keys())
+
+
+def _load(
+    model: type[_Recipe], path: Path | None, settings: Iterable[str], base: Mapping[str, Any], belongs: tuple[str, ...]
+) -> _Recipe:
+    data: dict[str, Any] = _copy(base)
+    if path is not None:
+        _check_kind(path, str(model.model_fields["kind"].default))
+        data = {**{key: data[key] for key in belongs if key in data}, **read_recipe_file(path)}
+    for text in settings:
+        _apply(data, text, model)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        where = f"Recipe `{path}`" if path is not None else "The recipe"
+        flag = "" if model is CurateRecipe else " --kind train"
+        raise RecipeError(
+            f"{where}: {explain_validation(error, model)}",
+            fix=f"`stiv recipe schema{flag}` lists every key with its meaning and limits.",
+        ) from None
+
+
+def _check_kind(path: Path, wanted: str) -> None:
+    found = recipe_kind(path, wanted)
+    if found != wanted:
+        what, use = _WORDS[found]
+        flag = " --kind train" if wanted == "train" else ""
+        raise RecipeError(
+            f"Recipe `{path}` is a {what} (`kind: {found}`), and a {_WORDS[wanted][0]} is needed here.",
+            fix=f"{use}. `stiv recipe show{flag}` prints one to start from.",
+        )
 
 
 def read_recipe_file(path: Path) -> dict[str, Any]:
@@ -79,11 +141,14 @@ def read_recipe_file(path: Path) -> dict[str, Any]:
     return data
 
 
-def _apply(data: dict[str, Any], text: str) -> None:
+def _apply(data: dict[str, Any], text: str, model: type[BaseModel]) -> None:
+    curating = model is CurateRecipe
+    flag = "" if curating else " --kind train"
     key, sign, value = text.partition("=")
     path = key.strip().split(".")
     if not sign or not all(path):
-        raise RecipeError(f"`--set {text}` is not of the form key=value.", fix="For example: --set scan.shots.max_s=10")
+        example = "scan.shots.max_s=10" if curating else "train.batch=32"
+        raise RecipeError(f"`--set {text}` is not of the form key=value.", fix=f"For example: --set {example}")
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError:
@@ -93,10 +158,11 @@ def _apply(data: dict[str, Any], text: str) -> None:
         inner = here.setdefault(name, {})
         if not isinstance(inner, dict):
             raise RecipeError(
-                f"`--set {text}`: `{name}` is a value, not a section.", fix="`stiv recipe schema` lists every key."
+                f"`--set {text}`: `{name}` is a value, not a section.",
+                fix=f"`stiv recipe schema{flag}` lists every key.",
             )
         here = inner
-    if path[0] in ("select", "judge") and path[-1] not in ("rules",) and len(path) == 2:
+    if curating and path[0] in ("select", "judge") and path[-1] not in ("rules",) and len(path) == 2:
         _set_rule(here, path[-1], parsed, text)
         return
     here[path[-1]] = parsed
@@ -146,13 +212,16 @@ def check_rules(recipe: CurateRecipe) -> None:
             check_expression(rule.drop, schema, where=where)
 
 
-def explain_validation(error: ValidationError) -> str:
+def explain_validation(error: ValidationError, recipe: type[BaseModel] = CurateRecipe) -> str:
     """Pydantic's findings in one paragraph: which key, what is wrong, what was meant."""
     parts = []
-    for item in error.errors():
+    findings = error.errors()
+    for item in findings:
+        if any(len(o["loc"]) > len(item["loc"]) and o["loc"][: len(item["loc"])] == item["loc"] for o in findings):
+            continue  # a list is also called too short when its items are wrong
         key = ".".join(str(p) for p in item["loc"]) or "(top)"
         if item["type"] == "extra_forbidden":
-            known = _keys_at(item["loc"][:-1])
+            known = _keys_at(item["loc"][:-1], recipe)
             near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
             parts.append(
                 f"unknown key `{key}`"
@@ -167,21 +236,28 @@ def explain_validation(error: ValidationError) -> str:
     return "; ".join(parts) + "."
 
 
-def _keys_at(path: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = CurateRecipe
+def _keys_at(path: tuple[int | str, ...], recipe: type[BaseModel]) -> list[str]:
+    """The keys that the section or list item at ``path`` may have."""
+    model = recipe
     for name in path:
         if isinstance(name, int):
-            return ["name", "drop"]
+            continue  # an item of the list just passed: its model was taken there
         info = model.model_fields.get(name)
-        inner = info.annotation if info is not None else None
-        if not isinstance(inner, type) or not issubclass(inner, BaseModel):
-            return ["name", "drop"] if name == "rules" else []
+        inner = _model_in(info.annotation) if info is not None else None
+        if inner is None:
+            return []
         model = inner
     return sorted(model.model_fields)
 
 
-def to_yaml(recipe: CurateRecipe) -> str:
-    """The recipe as YAML, every key with its description as a comment above."""
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The section's model, or that of a list's items."""
+    candidates = (annotation, *get_args(annotation))
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def to_yaml(recipe: CurateRecipe | TrainRecipe) -> str:
+    """The recipe, of either kind, as YAML, every key with its description as a comment above."""
     return "\n".join(_yaml_lines(recipe, 0)) + "\n"
 
 

@@ -35,8 +35,14 @@ class Latents(Protocol):
         """
         ...
 
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """(B, C, t, h, w) normalised → (B, 3, T, H, W) float32, clamped to -1..1."""
+    def decode(self, latents: torch.Tensor, frames: int | None = None) -> torch.Tensor:
+        """(B, C, t, h, w) normalised → (B, 3, T, H, W) float32, clamped to -1..1.
+
+        Args:
+            latents: as :meth:`encode` makes them.
+            frames: keep only this many from the start. Needed for an image (1) where ``temporal`` is over 1 and not ``causal``:
+                it was encoded as a block of equal frames, and its one latent frame looks like a video's.
+        """
         ...
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:

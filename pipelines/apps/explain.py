@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from curation.corpus import Corpus
+from curation.views import choose, connect
 from pipelines.apps.explain_clip import ClipStory, clip_story
 from pipelines.apps.explain_find import find_target
 from pipelines.apps.explain_source import SourceStory, read_story, source_story
 from pipelines.apps.explain_text import print_explanation
-from pipelines.apps.views import choose, connect
 
 __all__ = ["ClipStory", "Explanation", "SourceStory", "explain", "print_explanation"]
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from curation.corpus import Corpus
 from curation.rules import apply_rules
+from curation.views import Chosen
 from pipelines.apps.explain_source import Reading, Row, rows, transitions_of
 from pipelines.apps.query import plain
 from pipelines.apps.verdicts import OUTCOME, RuleInForce, rules_in_force
-from pipelines.apps.views import Chosen
 from schemas.recipe import Rule
 from schemas.tables import CLIPS, SIGNAL_COLUMNS
 

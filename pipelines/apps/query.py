@@ -18,7 +18,7 @@ from rich.text import Text
 
 from curation.corpus import Corpus
 from curation.joined import CLIPS_ALL
-from pipelines.apps.views import VIEWS, connect
+from curation.views import VIEWS, connect
 from schemas.errors import UsageError
 from schemas.tables import TABLES
 

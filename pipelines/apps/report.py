@@ -20,12 +20,12 @@ from markupsafe import Markup
 from curation import variants
 from curation.corpus import VARIANT_TABLES, Corpus
 from curation.storage import storage_errors
+from curation.views import NAMED, Chosen, choose, connect
 from pipelines.apps import charts, report_data, words
 from pipelines.apps.report_sheets import sheets
 from pipelines.apps.report_signals import histograms
-from pipelines.apps.status_facts import Status, Step, corpus_status, stale_reasons
+from pipelines.apps.status_facts import Status, Step, corpus_status
 from pipelines.apps.verdicts import RuleInForce, rules_in_force
-from pipelines.apps.views import NAMED, Chosen, choose, connect
 from schemas.errors import UsageError
 
 NAME = "report.html"
@@ -217,7 +217,7 @@ def _fingerprints(corpus: Corpus) -> list[dict[str, str]]:
                     "name": name,
                     "fingerprint": variant.fingerprint,
                     "made_from": made_from,
-                    "stale": "; ".join(stale_reasons(corpus, variant)),
+                    "stale": "; ".join(variants.stale_reasons(corpus, variant)),
                 }
             )
     return found

@@ -9,11 +9,11 @@ from typing import Any
 import duckdb
 
 from curation.corpus import Corpus
+from curation.views import Chosen, connect
 from pipelines.apps.explain_source import Row, rows
 from pipelines.apps.report_signals import column_facts
 from pipelines.apps.thumbnails import Pointer, Thumbnails
 from pipelines.apps.verdicts import OUTCOME, REASONS, RuleInForce
-from pipelines.apps.views import Chosen, connect
 from pipelines.apps.words import clock, number
 
 KEPT = 24

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow.dataset as ds
-import pyarrow.fs as pafs
 
 from curation import variants
 from curation.corpus import VARIANT_TABLES, Corpus
-from curation.shard_plan import covered_parts
-from curation.variants import COMMAND, Variant
-from pipelines.apps.views import NAMED, NONE, Chosen, connect, table_dataset
+from curation.shard_plan import covered_parts, tar_sizes
+from curation.variants import COMMAND, Variant, stale_reasons
+from curation.views import NAMED, NONE, Chosen, connect, table_dataset
 from schemas.errors import ERROR_CODES, ErrorCode
 
 PASSED = {
@@ -180,42 +179,15 @@ def _shards(corpus: Corpus, name: str, parts: int) -> ShardsStatus:
         planned = db.execute("SELECT count(DISTINCT shard) FROM shard_plan").fetchall()[0][0]
         samples, seconds = db.execute("SELECT count(*), coalesce(sum(num_frames / fps), 0) FROM shards").fetchall()[0]
         failed = db.execute("SELECT count(*) FROM shard_failures").fetchall()[0][0]
-    sizes = tar_sizes(corpus, name)
+    sizes = tar_sizes(corpus, variant)
     return ShardsStatus(
         name, planned, len(sizes), samples, float(seconds), sum(sizes.values()), failed, parts - covered_parts(corpus, variant),
         _made_from(variant), stale_reasons(corpus, variant),
     )  # fmt: skip
 
 
-def tar_sizes(corpus: Corpus, name: str) -> dict[str, int]:
-    """Finished tars of a shards variant (those with an index) and their bytes, from one listing."""
-    store = corpus.store
-    listed = store.fs.get_file_info(pafs.FileSelector(store.full(f"shards/{name}"), allow_not_found=True))
-    size_of = {info.base_name: info.size or 0 for info in listed}
-    tars = sorted(n for n in size_of if n.endswith(".tar"))
-    return {n.removesuffix(".tar"): size_of[n] for n in tars if n.replace(".tar", ".parquet") in size_of}
-
-
 def _made_from(variant: Variant) -> dict[str, str]:
     return {table: given["name"] for table, given in variant.inputs.items() if table in NAMED}
-
-
-def stale_reasons(corpus: Corpus, variant: Variant) -> list[str]:
-    """Why a variant no longer follows from what is there; empty when it does."""
-    reasons = []
-    if variants.identity(variant.table, variant.settings, variant.inputs) != variant.fingerprint:
-        reasons.append("it was made by another version of the engine")
-    for table, given in sorted(variant.inputs.items()):
-        if table not in NAMED:
-            continue
-        current = variants.load(corpus, table, given["name"])
-        if current is None:
-            reasons.append(f"its {table} `{given['name']}` are gone")
-        elif current.fingerprint != given["fingerprint"]:
-            reasons.append(f"its {table} `{given['name']}` have changed since")
-        elif stale_reasons(corpus, current):
-            reasons.append(f"its {table} `{given['name']}` are stale themselves")
-    return reasons
 
 
 def last_run(corpus: Corpus) -> dict[str, Any] | None:

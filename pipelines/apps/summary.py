@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from curation.corpus import Corpus
 from curation.planning import Planned
-from pipelines.apps.views import connect
+from curation.views import connect
 from pipelines.apps.words import plural, size
 from pipelines.progress import Counts
 from pipelines.run import Outcome

@@ -8,7 +8,7 @@ from curation import variants
 from curation.corpus import Corpus
 from curation.percentiles import find_percentiles, resolve_percentiles
 from curation.rules import columns_used, literal_thresholds
-from pipelines.apps.views import Chosen
+from curation.views import Chosen
 from pipelines.stages.choose import percentile_values
 from schemas.recipe import Rule
 

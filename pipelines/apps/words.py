@@ -25,6 +25,13 @@ def clock(seconds: float) -> str:
     return f"{sign}{big}:{minutes:02d}:{secs:02d}.{rest:02d}" if big else f"{sign}{minutes}:{secs:02d}.{rest:02d}"
 
 
+def elapsed(seconds: float) -> str:
+    """A length of waiting, in whole seconds: ``0:07``, ``1:02:07``."""
+    minutes, rest = divmod(int(seconds), 60)
+    big, minutes = divmod(minutes, 60)
+    return f"{big}:{minutes:02d}:{rest:02d}" if big else f"{minutes}:{rest:02d}"
+
+
 def size(count: float | None) -> str:
     """Bytes in decimal units."""
     if count is None:

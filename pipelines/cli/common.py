@@ -19,6 +19,11 @@ err_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 INTERRUPTED = 130
 
+
+class Stopped(Exception):
+    """A command was told to stop and did so in good order; its text, if any, says how to go on. Exit code 130."""
+
+
 RecipeFile = Annotated[
     Path | None,
     typer.Option(

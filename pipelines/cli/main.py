@@ -1,4 +1,4 @@
-"""The `stiv` command: curation of video for generative models.
+"""The `stiv` command: curation of video for generative models, and training of one.
 
 Exit codes: 0 done, 1 failed, 2 wrong use, 3 too many errors, 130 interrupted.
 """
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.children import close_stdin
-from pipelines.cli.common import INTERRUPTED, err_console, print_error
+from pipelines.cli.common import INTERRUPTED, Stopped, err_console, print_error
 from pipelines.cli.shadow import check_rooms
 from pipelines.failures import internal_error
 from schemas.errors import StivError
@@ -23,7 +23,8 @@ KEPT = "[bold]Interrupted.[/] What is finished is kept: run the same command aga
 
 app = typer.Typer(
     name="stiv",
-    help="Turn raw video into explainable, reproducible training shards.\n\nBegin with: [bold]stiv curate VIDEOS --out CORPUS[/]",
+    help="Turn raw video into explainable, reproducible training shards, and train a video model on them.\n\n"
+    "Begin with: [bold]stiv curate VIDEOS --out CORPUS[/], then [bold]stiv train CORPUS --out RUN[/]",
     epilog=EPILOG,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -52,9 +53,10 @@ def _options(
 def _register() -> None:
     if app.registered_commands:
         return
-    from pipelines.cli import inspect_commands, recipe_commands, work_commands
+    from pipelines.cli import inspect_commands, recipe_commands, train_commands, work_commands
 
     work_commands.register(app)
+    train_commands.register(app)
     inspect_commands.register(app)
     app.add_typer(recipe_commands.app, name="recipe")
 
@@ -83,6 +85,10 @@ def run(arguments: list[str] | None = None) -> int:
     except StivError as error:
         print_error(error)
         return error.exit_code
+    except Stopped as stop:
+        if str(stop):
+            err_console.print(str(stop), markup=False)
+        return INTERRUPTED
     except typer.TyperException as error:
         error.show() if hasattr(error, "show") else err_console.print(error.format_message(), markup=False)
         return error.exit_code

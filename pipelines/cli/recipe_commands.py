@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.cli import common
 from pipelines.cli.common import AsJson, RecipeFile, Sets
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from schemas.recipe import CurateRecipe
+    from schemas.train_recipe import TrainRecipe
 
 app = typer.Typer(help="Show, explain and check recipes.", no_args_is_help=True, rich_markup_mode="rich")
 
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        metavar="curate|train",
+        help="Which recipe: of `stiv curate`, or of `stiv train`. Default: curate, or what the file says.",
+    ),
+]
+
 
 @app.command()
-def show(recipe: RecipeFile = None, set_: Sets = None, as_json: AsJson = False) -> None:
-    """Print the effective recipe as YAML, each key with its meaning: a file to start from."""
-    from pipelines.recipe_files import load_recipe, to_yaml
+def show(recipe: RecipeFile = None, set_: Sets = None, kind: Kind = None, as_json: AsJson = False) -> None:
+    """Print the effective recipe as YAML, each key with its meaning: a file to start from.
 
-    effective = load_recipe(recipe, set_ or ())
+    [bold]Examples[/]
+
+      stiv recipe show > curate.yaml
+
+      stiv recipe show --kind train --set train.batch=32 > train.yaml
+    """
+    from pipelines.recipe_files import recipe_kind, to_yaml
+
+    chosen = _check_kind(kind) or (recipe_kind(recipe) if recipe is not None else "curate")
+    effective = _load(chosen, recipe, set_)
     if as_json:
         common.print_json(effective.model_dump(mode="json"))
     else:
@@ -26,19 +48,34 @@ def show(recipe: RecipeFile = None, set_: Sets = None, as_json: AsJson = False) 
 
 
 @app.command()
-def schema() -> None:
+def schema(kind: Kind = None) -> None:
     """Print the JSON schema of recipes: every key with type, limits, default and meaning."""
-    from schemas.recipe import CurateRecipe
+    from pipelines.recipe_files import KINDS
 
-    common.print_json(CurateRecipe.model_json_schema())
+    common.print_json(KINDS[_check_kind(kind) or "curate"].model_json_schema())
 
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The recipe to check.")], set_: Sets = None
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The recipe to check, of either kind.")],
+    set_: Sets = None,
 ) -> None:
-    """Say what is wrong with a recipe file, or that nothing is."""
-    from pipelines.recipe_files import load_recipe
+    """Say what is wrong with a recipe file, or that nothing is. The file's `kind` says whether it curates or trains."""
+    from pipelines.recipe_files import recipe_kind
 
-    load_recipe(file, set_ or ())
-    common.out_console.print(f"`{file}` is a valid recipe.", markup=False)
+    kind = recipe_kind(file)
+    _load(kind, file, set_)
+    words = {"curate": "curation", "train": "training"}
+    common.out_console.print(f"`{file}` is a valid {words[kind]} recipe.", markup=False)
+
+
+def _load(kind: str, file: Path | None, sets: list[str] | None) -> CurateRecipe | TrainRecipe:
+    from pipelines.recipe_files import load_recipe, load_train_recipe
+
+    return load_train_recipe(file, sets or ()) if kind == "train" else load_recipe(file, sets or ())
+
+
+def _check_kind(kind: str | None) -> str | None:
+    if kind not in (None, "curate", "train"):
+        raise UsageError(f"There is no kind of recipe `{kind}`.", fix="Choose `curate` or `train`.")
+    return kind

@@ -70,7 +70,6 @@ def test_misspelt_option_is_wrong_use(capsys: pytest.CaptureFixture[str], tmp_pa
         ("select: {rules: [{name: x, drop: 'moton < 1'}]}", "moton", "motion"),
         ("select: {rules: [{name: x, drop: 'motion <'}]}", "rule `x`", ""),
         ("select: {rules: [{name: x, drop: 'caption IS NULL'}]}", "caption", ""),
-        ("kind: train", "`kind`", ""),
     ],
 )
 def test_bad_recipes(

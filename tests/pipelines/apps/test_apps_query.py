@@ -13,8 +13,8 @@ from rich.console import Console
 from curation import variants
 from curation.corpus import Corpus
 from curation.joined import CLIPS_ALL
+from curation.views import VIEWS, choose, connect
 from pipelines.apps.query import print_table, run_query
-from pipelines.apps.views import VIEWS, choose, connect
 from schemas.errors import UsageError, VariantError
 from schemas.tables import TABLES
 

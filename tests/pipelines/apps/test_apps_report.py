@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from curation.corpus import Corpus
+from curation.views import choose, connect
 from pipelines.apps import charts, report_data
 from pipelines.apps.query import run_query
 from pipelines.apps.report import in_code, render_report, write_report
@@ -22,7 +23,6 @@ from pipelines.apps.report_signals import Histogram, Threshold, histograms
 from pipelines.apps.status import corpus_status
 from pipelines.apps.thumbnails import shrink
 from pipelines.apps.verdicts import rules_in_force
-from pipelines.apps.views import choose, connect
 from schemas.errors import UsageError
 
 Build = Callable[..., Corpus]

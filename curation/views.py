@@ -189,14 +189,36 @@ def _wide() -> str:
 
     A part of one table joins only with the same part of another; shards hold each clip once, whatever its part.
     """
-    columns = ", ".join(
+    names = {name for *_, name in CLIPS_ALL}
+    return f"SELECT {_listed(names)} FROM _clips {_joins(names)} LEFT JOIN shards ON shards.clip_id = _clips.clip_id"
+
+
+def samples_sql(names: Collection[str]) -> str:
+    """A query for the samples of the chosen shards, in no order: one row each, with these columns of ``clips_all`` only.
+
+    Tables of which no column is asked for are not read. A clip that lies in two parts (a source that was tried again) is taken
+    from the part that it was exported from.
+    """
+    return (
+        f"SELECT {_listed(names)} FROM _shards AS shards JOIN _shard_plan ON _shard_plan.clip_id = shards.clip_id "
+        "JOIN _clips ON _clips.clip_id = shards.clip_id AND _clips.part = _shard_plan.part " + _joins(names)
+    )
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(
         f"{'_' if table in VARIANT_TABLES or table == 'clips' else ''}{table}.{column} AS {name}"
         for table, column, name in CLIPS_ALL
+        if name in names
     )
-    joins = " ".join(
-        f"LEFT JOIN _{t} ON _{t}.clip_id = _clips.clip_id AND _{t}.part = _clips.part" for t in VARIANT_TABLES
-    )
-    return (
-        f"SELECT {columns} FROM _clips LEFT JOIN sources ON sources.source_id = _clips.source_id {joins} "
-        "LEFT JOIN shards ON shards.clip_id = _clips.clip_id"
-    )
+
+
+def _joins(names: Collection[str]) -> str:
+    used = {table for table, _, name in CLIPS_ALL if name in names}
+    joins = ["LEFT JOIN sources ON sources.source_id = _clips.source_id"] if "sources" in used else []
+    joins += [
+        f"LEFT JOIN _{t} ON _{t}.clip_id = _clips.clip_id AND _{t}.part = _clips.part"
+        for t in VARIANT_TABLES
+        if t in used
+    ]
+    return " ".join(joins)
