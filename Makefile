@@ -19,11 +19,16 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
 	@touch $@
 
-demo: setup ## generate golden videos, curate them on Ray, say what to look at next
+demo: setup ## generate golden videos, curate them on Ray, train a small model on the shards, generate with it
 	$(BIN)/stiv golden $(DEMO)/videos
 	$(BIN)/stiv curate $(DEMO)/videos --out $(DEMO)/corpus
+	$(BIN)/stiv golden $(DEMO)/shapes --set shapes --shapes 288
+	$(BIN)/stiv curate $(DEMO)/shapes --out $(DEMO)/shapes_corpus --recipe configs/curate/shapes.yaml
+	$(BIN)/stiv train $(DEMO)/shapes_corpus --recipe configs/train/shapes_demo.yaml --out $(DEMO)/run $$(test -f $(DEMO)/run/run.json && echo --resume)
+	$(BIN)/stiv generate $(DEMO)/run --prompt "A red circle moves to the right across a plain black background." --out $(DEMO)/circle.gif
+	$(BIN)/python -m stiv_train.evaluation.shapes $(DEMO)/run --prompts 96 --out $(DEMO)/shapes.png --require-colour 0.95 --require-direction 0.45
 	@echo
-	@echo "Open $(DEMO)/corpus/report.html in a browser. \`stiv\` is $(BIN)/stiv here."
+	@echo "Open $(DEMO)/corpus/report.html in a browser, and look at $(DEMO)/circle.gif and $(DEMO)/shapes.png. \`stiv\` is $(BIN)/stiv here."
 
 test: setup ## the tests that a change must pass
 	$(BIN)/python -m pytest -m "not slow"

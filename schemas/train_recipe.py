@@ -75,6 +75,10 @@ class Model(_Section):
     mask_blocks: int = Field(
         2, ge=0, description="Extra blocks after dropped tokens come back (STIV, after MaskDiT: 2). 0: no masking."
     )
+    skip: bool = Field(
+        False,
+        description="Add the network's output to the best linear guess of the velocity, so that it need not carry the noise through. Ours, after EDM (Karras et al. 2022): small models learn several times quicker.",
+    )
     rope_interpolate: bool = Field(
         True,
         description="Where a sample has more rows, columns or frames than the first bucket the model was trained on, squeeze its positions into that range; else they go on.",
@@ -133,7 +137,9 @@ class Text(_Section):
     @model_validator(mode="after")
     def _complete(self) -> Text:
         if self.kind != "small" and not self.name:
-            raise ValueError(f"`{self.kind}` needs `name`, such as {'ViT-bigG-14' if self.kind == 'openclip' else 'google/t5-v1_1-xxl'}")
+            raise ValueError(
+                f"`{self.kind}` needs `name`, such as {'ViT-bigG-14' if self.kind == 'openclip' else 'google/t5-v1_1-xxl'}"
+            )
         return self
 
 
@@ -154,7 +160,9 @@ class Flow(_Section):
         description="`resolution`: timesteps move towards noise with the root of the tokens over `shift_tokens`.",
     )
     shift_tokens: int = Field(
-        2560, ge=1, description="Tokens of a sample for which `shift: resolution` moves nothing (256² × 20 frames: 2560)."
+        2560,
+        ge=1,
+        description="Tokens of a sample for which `shift: resolution` moves nothing (256² × 20 frames: 2560).",
     )
 
 
@@ -184,7 +192,9 @@ class Optim(_Section):
     beta2: float = Field(0.999, ge=0, lt=1, description="STIV: 0.999.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled (STIV: 0).")
     clip: float = Field(
-        1.0, gt=0, description="Largest gradient norm; adafactor: largest root mean square of a block's update too (STIV: 1)."
+        1.0,
+        gt=0,
+        description="Largest gradient norm; adafactor: largest root mean square of a block's update too (STIV: 1).",
     )
     ema: float = Field(0.9999, ge=0, lt=1, description="Decay of the weights' average (STIV: 0.9999).")
 
@@ -194,9 +204,13 @@ class Sampling(_Section):
 
     solver: Literal["euler", "heun"] = Field("euler", description="The paper names none; Euler is our choice.")
     steps: int = Field(50, ge=1, description="Solver steps. Our choice.")
-    guidance: float = Field(7.5, ge=0, description="Scale of joint guidance, or of the text in separate guidance (STIV: 7.5).")
+    guidance: float = Field(
+        7.5, ge=0, description="Scale of joint guidance, or of the text in separate guidance (STIV: 7.5)."
+    )
     image_guidance: float | None = Field(
-        None, ge=0, description="With a number: separate guidance in three passes with this scale for the image (STIV's best: 1.5)."
+        None,
+        ge=0,
+        description="With a number: separate guidance in three passes with this scale for the image (STIV's best: 1.5).",
     )
     renormalise: bool = Field(True, description="Give the guided prediction the norm of the conditional one (STIV).")
 
@@ -209,7 +223,8 @@ class Train(_Section):
     accumulate: int = Field(1, ge=1, description="Pieces in which a process works through its share of a batch.")
     seed: int = Field(0, ge=0, description="Of weights, order, noise and dropout.")
     precision: Literal["fp32", "bf16"] = Field(
-        "bf16", description="bf16: autocast, with weights and their average in fp32. On a CPU fp32 is quicker for small models."
+        "bf16",
+        description="bf16: autocast, with weights and their average in fp32. On a CPU fp32 is quicker for small models.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one.")
     compile: bool = Field(False, description="Compile each block (torch.compile).")
@@ -255,9 +270,15 @@ class TrainRecipe(_Section):
                 if size % unit:
                     raise ValueError(f"a bucket's {name} of {size} is no multiple of {unit} (latent factor × patch)")
             if self.latents.kind == "linear" and bucket.frames > 1 and bucket.frames % frames:
-                raise ValueError(f"a bucket's {bucket.frames} frames are no multiple of the {frames} in a block of `latents.block`")
+                raise ValueError(
+                    f"a bucket's {bucket.frames} frames are no multiple of the {frames} in a block of `latents.block`"
+                )
         if self.conditioning.task == "ti2v" and self.latents.kind == "linear" and frames > 1:
             raise ValueError("`ti2v` gives single frames, so `latents.block` must begin with 1")
+        if self.model.skip and self.flow.target != "velocity":
+            raise ValueError("`model.skip` guesses the velocity, so it needs `flow.target: velocity`")
         if self.conditioning.token_drop > 0 and self.model.mask_blocks == 0:
-            raise ValueError("`conditioning.token_drop` needs `model.mask_blocks` of at least 1; or set token_drop to 0")
+            raise ValueError(
+                "`conditioning.token_drop` needs `model.mask_blocks` of at least 1; or set token_drop to 0"
+            )
         return self

@@ -58,9 +58,9 @@ def save(checkpoints: Path, step: int, trained: Trained, facts: Mapping[str, Any
     """Commit a checkpoint. Every process must call it (sharded tensors are put together); only one has ``write``."""
     tensors, numbers = _optimiser_state(trained)
     parts = {
-        "weights": _whole(trained.model.state_dict()),
-        "ema": _whole(trained.ema.state_dict()),
-        "optimiser": _whole(tensors),
+        "weights": _whole(trained.model.state_dict(), write),
+        "ema": _whole(trained.ema.state_dict(), write),
+        "optimiser": _whole(tensors, write),
     }
     target = folder_of(checkpoints, step)
     if not write:
@@ -181,12 +181,14 @@ def _fill_optimiser(trained: Trained, tensors: Tensors, numbers: Mapping[str, Ma
 # Tensors and files ------------------------------------------------------------------------------------------------------
 
 
-def _whole(tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    """On the CPU, in one piece. Those that are sharded are gathered one at a time."""
-    return {
-        name: (t.full_tensor() if isinstance(t, DTensor) else t).detach().cpu().contiguous()
-        for name, t in tensors.items()
-    }
+def _whole(tensors: Mapping[str, torch.Tensor], keep: bool) -> Tensors:
+    """On the CPU, in one piece. Sharded ones are put together one at a time, in all processes; only one keeps them."""
+    found: Tensors = {}
+    for name, tensor in tensors.items():
+        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        if keep:
+            found[name] = whole.detach().cpu().contiguous()
+    return found
 
 
 def _like(value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """Memory that training will need, foreseen by arithmetic before anything is made. Room: stiv_train. Bytes throughout.
 
 Per parameter: 4 for the weight, 4 for its gradient, 4 for its average, and 8 (AdamW) or 4 (AdaFactor: momentum; its factored second
-moments are next to nothing) for the optimiser. FSDP divides all of these by the number of processes.
+moments are next to nothing) for the optimiser. FSDP divides all of these by the number of processes. AdaFactor's updates, 4 more, come
+when activations are gone, so the larger of the two counts.
 
 Per sample at a time, that is per piece of a process' share of a batch: each block keeps for the backward pass, per token and unit of
 width, 182 bytes in fp32 and 130 under bf16 autocast (counted by saved-tensor hooks on a factorised block: 45 values); with
@@ -35,6 +36,10 @@ _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 _V2 = ("memory.max", "memory.current", "inactive_file")
 
 
+LIBRARIES = 2**28
+"""What loading libraries, their caches and allocators took beside all that: about 250 MiB."""
+
+
 @dataclass(frozen=True)
 class Foreseen:
     """What one process will need on its device."""
@@ -47,7 +52,8 @@ class Foreseen:
     batches: int
     """Pictures: decoded ones that wait, where the device is the CPU, and those at work as floats."""
     frozen: int
-    """Frozen text encoder and autoencoder."""
+    """Frozen text encoder and autoencoder; what they need while they work is not known here."""
+    libraries: int = LIBRARIES
 
     @property
     def total(self) -> int:
@@ -90,7 +96,8 @@ def foresee(
         average=state,
         optimiser=state * (2 if recipe.optim.kind == "adamw" else 1),
         activations=max(
-            count * activations(config, recipe, size) for count, size in zip(samples, latent_sizes, strict=True)
+            state if recipe.optim.kind == "adafactor" else 0,
+            *(count * activations(config, recipe, size) for count, size in zip(samples, latent_sizes, strict=True)),
         ),
         batches=waiting + max(2 * 4 * count * size for count, size in zip(samples, pictures, strict=True)),
         frozen=frozen,

@@ -106,7 +106,7 @@ def check_memory(config: STIVConfig, recipe: TrainRecipe, latents: Latents, text
         recipe,
         world,
         parameters=count_parameters(config)["total"] + trained,
-        frozen=0 if trained else sum(p.numel() * p.element_size() for p in text.parameters()),
+        frozen=sum(p.nbytes for module in _frozen(text, latents) for p in module.parameters()),
         latent_sizes=[latents.latent_shape(b.frames, b.height, b.width)[1:] for b in recipe.data.buckets],
     )
     where = "GPU memory" if world.device.type == "cuda" else "memory"
@@ -117,6 +117,12 @@ def _trained_values(text: nn.Module) -> int:
     return sum(p.numel() for p in text.parameters()) if cast(TextEncoder, text).trained else 0
 
 
+def _frozen(text: nn.Module, latents: Latents) -> list[nn.Module]:
+    """Networks that run without being trained."""
+    inside = [part for part in vars(latents).values() if isinstance(part, nn.Module)]
+    return inside if cast(TextEncoder, text).trained else [text, *inside]
+
+
 # From another run ------------------------------------------------------------------------------------------------------
 
 
@@ -124,13 +130,15 @@ def _init_run(init: str | Path, recipe: TrainRecipe) -> Run:
     """The run to start from.
 
     Raises:
-        UsageError: it has no checkpoint, or its weights speak of other latents or another text encoder.
+        UsageError: it has no checkpoint, or its weights take other latents or text, or predict something else.
     """
     before = Run.open(init)
     before.checkpoint()
     parts = {
         "latents": ("kind", "block", "channels", "path", "subfolder", "model_class"),
         "text": ("kind", "name", "weights"),
+        "model": ("skip",),
+        "flow": ("target",),
     }
     old, new = (
         {s: {k: v for k, v in r.model_dump(mode="json")[s].items() if k in names} for s, names in parts.items()}
@@ -138,8 +146,8 @@ def _init_run(init: str | Path, recipe: TrainRecipe) -> Run:
     )
     if changes := differences(old, new):
         raise UsageError(
-            f"The weights of `{before.path}` belong to another autoencoder or text encoder: {'; '.join(changes)}.",
-            fix="Give the recipe the latents and text sections of that run's recipe.yaml.",
+            f"The weights of `{before.path}` take or predict something else: {'; '.join(changes)}.",
+            fix="Give the recipe these settings as they are in that run's recipe.yaml.",
         )
     return before
 

@@ -42,7 +42,15 @@ class Inputs:
         return replace(self, draws=replace(self.draws, time=torch.full_like(self.draws.time, time)))
 
     def to(self, device: torch.device | str) -> Inputs:
-        return Inputs(self.clean.to(device), self.draws.to(device), self.ids.to(device), self.micro.to(device))
+        draws = self.draws
+        there = Draws(
+            noise=moved(draws.noise, device),
+            time=moved(draws.time, device),
+            text_dropped=moved(draws.text_dropped, device),
+            given=moved(draws.given, device),
+            keep=None if draws.keep is None else moved(draws.keep, device),
+        )
+        return Inputs(moved(self.clean, device), there, moved(self.ids, device), moved(self.micro, device))
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ class Objective:
         ids = self.encoder.tokenize(
             ["" if gone else text for text, gone in zip(captions, draws.text_dropped, strict=True)]
         )
-        return Inputs(clean, draws.to(self.device), ids.to(self.device), micro.to(self.device))
+        return Inputs(clean, draws, ids, micro).to(self.device)
 
     def losses(self, model: nn.Module, x: Inputs) -> torch.Tensor:
         """Flow-matching loss of each sample, (B,) float32."""
@@ -138,7 +146,14 @@ class Objective:
 
 def pixels(video: np.ndarray, device: torch.device) -> torch.Tensor:
     """(B, T, H, W, 3) uint8 → (B, 3, T, H, W) float32 in -1..1, on the device."""
-    return torch.from_numpy(video).to(device).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)
+    return moved(torch.from_numpy(video), device).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)
+
+
+def moved(x: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """The same there. A copy to a GPU out of pinned memory does not make the host wait for the step before."""
+    if torch.device(device).type == "cuda" and x.device.type == "cpu":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
 
 
 def pieces(count: int, number: int) -> list[slice]:

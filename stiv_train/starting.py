@@ -115,6 +115,8 @@ def _model(run: Run, recipe: TrainRecipe, text: nn.Module, *, fresh: bool) -> Vi
         before = Run.open(init["run"])
         weights = before.weights(step=init["step"])
         check_tensors(weights, model, f"`{before.path}`", may_lack=new_names(run.config, before.config))
+        if run.config.temporal and not before.config.temporal:
+            model.network.forget_time()
         checkpoint.fill(model.state_dict(), weights)
     return model
 

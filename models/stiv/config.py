@@ -38,6 +38,8 @@ class STIVConfig:
     attention: str = "factorized"
     temporal: bool = True
     mask_blocks: int = 2
+    skip: bool = False
+    """Whether the prediction is added to :func:`models.stiv.network.linear_guess`."""
     rope_reference: tuple[int, int, int] | None = None
     """Tokens (frames, rows, columns) of the samples the network was first trained on: longer axes are squeezed into that range.
     None: positions go on as they are."""
@@ -97,6 +99,7 @@ def config_from_recipe(
         attention=model.attention,
         temporal=model.temporal,
         mask_blocks=model.mask_blocks,
+        skip=model.skip,
     )
     if not model.rope_interpolate:
         return config

@@ -55,12 +55,16 @@ class STIV(nn.Module):
         # Gates start at zero, so every block starts as the identity and the prediction as zero (DiT's AdaLN-Zero).
         for layer in (self.modulation, self.last_modulation, self.last):
             nn.init.zeros_(layer.weight)
-        if self.temporal_place is not None:
-            nn.init.zeros_(self.temporal_place.weight)
         for block in (*self.blocks, *self.tail):
             nn.init.zeros_(block.cross.out.weight)
             if block.temporal is not None:
                 nn.init.zeros_(block.temporal.out.weight)
+
+    def forget_time(self) -> None:
+        """Make places in time count for nothing at first: for a network grown from one of images, which then starts as that was."""
+        if self.temporal_place is not None:
+            nn.init.zeros_(self.temporal_place.weight)
+            nn.init.zeros_(self.temporal_place.bias)
 
     def spatial_tokens(self, rows: int, columns: int) -> int:
         """S for latents of that many rows and columns."""
@@ -105,13 +109,14 @@ class STIV(nn.Module):
             x = block(x, all_tokens)
         shift, scale = self.last_modulation(condition)[:, None, None].chunk(2, -1)
         x = self.last(plain_norm(x) * (1 + scale) + shift)
-        return _pictures(x, self.config.patch, self.config.channels, size)[:, :, :frames]
+        found = _pictures(x, self.config.patch, self.config.channels, size)[:, :, :frames]
+        return linear_guess(found, latents, time) if self.config.skip else found
 
     def _placed(self, x: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
         """Tokens (B, T, S, D) with where they are added.
 
         Rotary positions tell distances only; that a shape which will move to the right begins on the left takes a place. PixArt adds
-        such embeddings in space; those in time start at zero, like all that a video model has and an image model has not.
+        such embeddings in space; what a direction means takes a place in time as well.
         """
         rows, columns = (waves(n, _PLACE_WAVES, x) for n in size[1:])
         grid = torch.cat((rows[:, None].expand(-1, size[2], -1), columns.expand(size[1], -1, -1)), -1)
@@ -147,6 +152,17 @@ class STIV(nn.Module):
         if around.shared.dtype == torch.float32:
             return around
         return replace(around, text=around.text.to(around.shared.dtype))
+
+
+def linear_guess(output: torch.Tensor, latents: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    """The velocity x1 - noise from what the network makes of x_t = t·x1 + (1 - t)·noise: (B, C, t, h, w) each, time (B,).
+
+    For x1 and noise of unit variance the best linear guess from x_t alone is (2t - 1) / q · x_t with q = t² + (1 - t)², and what
+    it leaves has variance 1 / q: that is left to the network, at unit variance for every t (after EDM, Karras et al. 2022, section 5).
+    """
+    t = time.float().reshape(-1, 1, 1, 1, 1)
+    q = t.square() + (1 - t).square()
+    return (2 * t - 1) / q * latents + output / q.sqrt()
 
 
 def waves(count: int, width: int, like: torch.Tensor) -> torch.Tensor:

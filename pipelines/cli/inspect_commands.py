@@ -105,6 +105,7 @@ def golden(
     seed: Annotated[
         int, typer.Option("--seed", help="Another seed gives other pictures with the same kind of truth.")
     ] = 0,
+    shapes: Annotated[int, typer.Option("--shapes", min=1, metavar="N", help="Clips in the set `shapes`.")] = 144,
 ) -> None:
     """Write golden videos: generated, with known cuts, motion, bars and more in golden.json."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -118,6 +119,7 @@ def golden(
             out,
             tuple(sets or ("demo",)),
             seed=seed,
+            shapes=shapes,
             on_done=lambda name, done, total: progress.update(task, description=name, completed=done, total=total),
         )
     common.out_console.print(f"{out}: golden videos with their truth in golden.json", markup=False)

@@ -12,7 +12,7 @@ import torch
 from models.stiv.config import PRESETS, STIVConfig, config_from_recipe
 from models.stiv.counting import count_parameters
 from models.stiv.flops import forward_flops, train_flops
-from models.stiv.network import STIV
+from models.stiv.network import STIV, linear_guess
 from models.stiv.rope import pair_shares, positions, rotate, turns
 from models.text.contract import TextCondition
 from schemas.errors import UsageError
@@ -143,6 +143,7 @@ def test_new_temporal_attention_changes_nothing() -> None:
     config = replace(SMALL, patch=(1, 2, 2))
     image = lively(replace(config, temporal=False))
     video = STIV(config).eval()
+    video.forget_time()
     missing, unexpected = video.load_state_dict(image.state_dict(), strict=False)
     assert missing
     assert all("temporal" in name for name in missing)
@@ -204,6 +205,27 @@ def test_the_network_knows_where_a_token_is(axis: int) -> None:
     network, given = lively(replace(SMALL, depth=0, mask_blocks=0)), inputs(1, 8)
     found = network(**{**given, "latents": torch.ones_like(given["latents"])})
     assert (found.narrow(axis, 0, 2) - found.narrow(axis, 4, 2)).abs().max() > 1e-3
+
+
+def test_the_linear_guess_is_the_best_one_and_leaves_unit_variance() -> None:
+    x1, noise = torch.randn(2, 4096, 1, 1, 1, 4)
+    for t in (0.0, 0.2, 0.5, 0.9, 1.0):
+        time = torch.full((4096,), t)
+        x = t * x1 + (1 - t) * noise
+        guess = linear_guess(torch.zeros_like(x), x, time)
+        left = (x1 - noise) - guess
+        assert (left * x).mean().abs() < 0.05, "what is left still follows x, so another factor guesses better"
+        scale = linear_guess(torch.ones_like(x), torch.zeros_like(x), time)
+        assert (left / scale).var().item() == pytest.approx(1, rel=0.05)
+
+
+def test_a_network_with_a_skip_adds_its_prediction_to_the_guess() -> None:
+    config, given = replace(SMALL, skip=True), inputs(2)
+    expected = linear_guess(torch.zeros_like(given["latents"]), given["latents"], given["time"])
+    torch.testing.assert_close(STIV(config)(**given), expected)
+    plain, skipping = lively(SMALL), STIV(config)
+    skipping.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(skipping(**given), linear_guess(plain(**given), given["latents"], given["time"]))
 
 
 # Positions -----------------------------------------------------------------------------------------------------------

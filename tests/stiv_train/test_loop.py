@@ -19,7 +19,7 @@ from curation.corpus import Corpus, hold
 from curation.storage import Store
 from schemas.errors import CorpusBusyError, StorageError, TooManyErrorsError, UsageError
 from schemas.train_recipe import TrainRecipe
-from stiv_train import ledger, objective
+from stiv_train import ledger, memory, objective
 from stiv_train.checkpoint import read, state
 from stiv_train.data.batch import Batch
 from stiv_train.data.loader import make_loader
@@ -221,6 +221,9 @@ def test_a_crash_costs_only_what_came_after_the_last_checkpoint(
     train(None, None, tmp_path / "crashed", resume=True)
     assert same(everything(tmp_path / "straight", 4), everything(tmp_path / "crashed", 4))
     assert lines(tmp_path / "straight") == lines(tmp_path / "crashed")
+    assert len((run.path / "metrics.jsonl").read_text().splitlines()) == 4 + 2, (
+        "each step once, and validation before and after"
+    )
     assert seen(tmp_path / "straight", 4) == seen(tmp_path / "crashed", 4)
     assert sorted(p.name for p in run.checkpoints.iterdir()) == ["step-00000002", "step-00000004"]
 
@@ -446,12 +449,14 @@ def test_a_checkpoint_of_another_run_is_refused(own_base: Path) -> None:
 
 
 def test_a_model_that_cannot_fit_is_refused_before_anything_is_written(
-    corpus: str, tiny_recipe: Recipes, tmp_path: Path
+    corpus: str, base: Path, tiny_recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = tiny_recipe({"model.width": 64 * 256, "model.depth": 200})
-    with pytest.raises(UsageError, match=r"would need about .* GiB of memory"):
-        train(corpus, recipe, tmp_path / "run")
+    monkeypatch.setattr(memory, "available", lambda world: 2**20)
+    with pytest.raises(UsageError, match=r"would need about .* MiB of memory .*, and 1 MiB are free"):
+        train(corpus, tiny_recipe(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    with pytest.raises(UsageError, match="would need about"):
+        train(None, None, base, resume=True)
 
 
 # From another run -------------------------------------------------------------------------------------------------------
@@ -491,7 +496,8 @@ def test_weights_of_another_shape_or_codec_are_refused(
         ({"model.width": 128}, r"`network\.\S+` is .* there and .* here"),
         ({"model.depth": 3}, r"`network\.blocks\.2\.\S+` is not there"),
         ({"model.temporal": False}, r"`network\.\S*temporal\S+` is there and not here"),
-        ({"latents.channels": 4}, r"another autoencoder or text encoder: latents\.channels: 8 → 4"),
+        ({"latents.channels": 4}, r"take or predict something else: latents\.channels: 8 → 4"),
+        ({"model.skip": True}, r"take or predict something else: model\.skip: false → true"),
     ):
         with pytest.raises(UsageError, match=message):
             train(corpus, tiny_recipe(settings), tmp_path / "other", init=base)

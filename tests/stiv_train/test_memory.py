@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from curation.corpus import Corpus
 from models.stiv.config import STIVConfig
 from models.stiv.counting import count_parameters
 from models.stiv.network import STIV
@@ -130,6 +135,40 @@ def test_state_is_foreseen(kind: str) -> None:
     assert found.average == sum(t.nbytes for t in ema.state_dict().values())
     held = sum(t.nbytes for state in optimiser.state.values() for t in state.values() if isinstance(t, torch.Tensor))
     assert math.isclose(found.optimiser, held, rel_tol=0.1)
+
+
+_PEAK = """
+import json, resource, sys
+import psutil, torch
+from schemas.train_recipe import TrainRecipe
+from stiv_train import memory
+from stiv_train.loop import train
+torch.set_num_threads(1)
+before = {}
+def check(foreseen, available, where):
+    before.update(foreseen=foreseen.total, used=psutil.Process().memory_info().rss)
+memory.check = check
+corpus, out, recipe = sys.argv[1:]
+train(corpus, TrainRecipe.model_validate_json(recipe), out)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps([before["foreseen"], peak - before["used"]]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("checkpointing", "kind"), [("none", "adamw"), ("full", "adafactor")])
+def test_the_whole_is_foreseen(
+    shapes_corpus: Corpus, tiny_recipe: Callable[..., TrainRecipe], tmp_path: Path, checkpointing: str, kind: str
+) -> None:
+    settings = {
+        **{"data.buckets": [{"frames": 4, "height": 128, "width": 128}], "model.width": 384, "model.depth": 6},
+        **{"train.steps": 2, "train.batch": 6, "train.checkpointing": checkpointing, "optim.kind": kind},
+        **{"conditioning.token_drop": 0.0, "sampling.steps": 1},
+    }
+    arguments = [shapes_corpus.store.uri, str(tmp_path / "run"), tiny_recipe(settings).model_dump_json()]
+    done = subprocess.run([sys.executable, "-c", _PEAK, *arguments], capture_output=True, text=True, check=True)
+    foreseen, grown = json.loads(done.stdout.splitlines()[-1])
+    assert grown / 2 < foreseen < 2 * grown, (foreseen / 2**20, grown / 2**20)
 
 
 def test_pieces_sharding_and_checkpointing_lower_it() -> None:
