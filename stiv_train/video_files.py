@@ -24,6 +24,8 @@ ENDINGS = (*VIDEO_ENDINGS, ".png")
 _CRF = 12
 """x264 quality: small generated videos are looked at closely, and weigh little."""
 _GAP = 2
+_SEEN = 96
+"""Longer side in pixels up to which pictures are enlarged."""
 _GAP_GREY = 128
 
 
@@ -93,7 +95,9 @@ def write_grid(path: Path, videos: Iterable[np.ndarray], fps: float, columns: in
 
 
 def write_pictures(path: Path, videos: np.ndarray) -> None:
-    """Write videos (N, T, H, W, 3) as one png: a row for each, a column per frame."""
+    """Write videos (N, T, H, W, 3) as one png: a row for each, a column per frame. Tiny ones are enlarged, pixel by pixel, to be seen."""
+    times = max(1, _SEEN // max(videos.shape[2:4]))
+    videos = videos.repeat(times, 2).repeat(times, 3)
     count, frames = videos.shape[:2]
     stills = videos.reshape(count * frames, 1, *videos.shape[2:])
     handle = io.BytesIO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,21 +25,24 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_colour_and_direction_follow_the_prompt(corpus: Path, tmp_path: Path) -> None:
-    from stiv_train.evaluation.shapes import evaluate
+def test_colour_and_direction_follow_the_prompt(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from stiv_train.evaluation.shapes import main as evaluate
     from stiv_train.loop import train
 
     recipe = ROOT / "configs" / "train" / "shapes_demo.yaml"
-    untrained = load_train_recipe(recipe, ["train.steps=1", "optim.lr=1e-9"])
-    train(str(corpus), untrained, tmp_path / "untrained")
-    before = evaluate(tmp_path / "untrained", 96)
-    assert before.shares["colour"].share < 0.95
-    assert before.shares["direction"].bounds[0] < 0.45
+    train(str(corpus), load_train_recipe(recipe, ["train.steps=1", "optim.lr=1e-9"]), tmp_path / "untrained")
+    required = ["--require-colour", "0.95", "--require-direction", "0.45"]
+    assert evaluate([str(tmp_path / "untrained"), "--prompts", "96", *required]) == 1
+    told = capsys.readouterr().err
+    assert "Colour is right in" in told
+    assert "bound of direction" in told
 
     summary = train(str(corpus), load_train_recipe(recipe), tmp_path / "run")
     losses = [loss for _, loss in summary.validation]
     assert losses[-1] < 0.5 * losses[0]
-    found = evaluate(tmp_path / "run", 400)
-    print(found.text())
-    assert found.shares["colour"].share >= 0.95
-    assert found.shares["direction"].share >= 0.8
+    assert evaluate([str(tmp_path / "run"), "--prompts", "400", "--json", *required]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["direction"]["share"] >= 0.8
+    print({word: found[word]["share"] for word in ("colour", "direction", "shape")}, losses)

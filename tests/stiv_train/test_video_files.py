@@ -77,10 +77,12 @@ def test_png_has_a_row_for_each_video_and_a_column_per_frame(tmp_path: Path) -> 
     videos = np.stack([clip(), clip()[::-1]])
     video_files.write_grid(tmp_path / "x.png", videos, 8)
     sheet = np.asarray(Image.open(tmp_path / "x.png"))
-    assert sheet.shape == (2 * 32 + 2, 6 * 48 + 5 * 2, 3)
-    np.testing.assert_array_equal(sheet[34:, 50:98], videos[1, 1])
-    video_files.write_video(tmp_path / "y.png", videos[0], 8)
-    assert np.asarray(Image.open(tmp_path / "y.png")).shape == (32, 298, 3)
+    # Twice their size: small pictures are enlarged to be seen.
+    assert sheet.shape == (2 * 64 + 2, 6 * 96 + 5 * 2, 3)
+    np.testing.assert_array_equal(sheet[66::2, 98:194:2], videos[1, 1])
+    np.testing.assert_array_equal(sheet[67::2, 99:194:2], videos[1, 1])
+    video_files.write_video(tmp_path / "y.png", np.repeat(videos[0], 4, 1), 8)
+    assert np.asarray(Image.open(tmp_path / "y.png")).shape == (128, 298, 3)
 
 
 def test_grid_of_videos_plays_them_together(tmp_path: Path) -> None:
