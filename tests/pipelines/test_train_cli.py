@@ -406,8 +406,8 @@ def test_many_in_one_picture(tmp_path: Path) -> None:
 
     assert stiv("generate", "RUN", "--prompt", "x", "-n", 3, "--grid", "--out", tmp_path / "x.png") == 0
     sheet = np.asarray(Image.open(tmp_path / "x.png"))
-    assert sheet.shape == (3 * 10 - 2, 3 * 10 - 2, 3)
-    assert [int(sheet[k, 0, 0]) for k in (0, 10, 20)] == [0, 10, 20]
+    assert sheet.shape == (3 * 98 - 2, 3 * 98 - 2, 3)  # 8 pixels a side, enlarged to be seen
+    assert [int(sheet[k, 0, 0]) for k in (0, 98, 196)] == [0, 10, 20]
     assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
 
 

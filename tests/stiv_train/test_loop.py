@@ -143,7 +143,7 @@ def test_training_lowers_loss_and_says_so(corpus: str, tiny_recipe: Recipes, tmp
 
     for step in (15, 30):
         with Image.open(tmp_path / "run" / "samples" / f"step-{step:08d}.png") as sheet:
-            assert sheet.size == (4 * 32 + 3 * 2, 32)
+            assert sheet.size == (4 * 96 + 3 * 2, 96)  # enlarged to be seen
     assert "moves" in (tmp_path / "run" / "samples" / "prompts.txt").read_text()
     assert {
         "lr",
