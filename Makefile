@@ -24,7 +24,7 @@ demo: setup ## generate golden videos, curate them on Ray, train a small model o
 	$(BIN)/stiv curate $(DEMO)/videos --out $(DEMO)/corpus
 	$(BIN)/stiv golden $(DEMO)/shapes --set shapes --shapes 288
 	$(BIN)/stiv curate $(DEMO)/shapes --out $(DEMO)/shapes_corpus --recipe configs/curate/shapes.yaml
-	$(BIN)/stiv train $(DEMO)/shapes_corpus --recipe configs/train/shapes_demo.yaml --out $(DEMO)/run $$(test -f $(DEMO)/run/run.json && echo --resume)
+	$(BIN)/stiv train $(DEMO)/shapes_corpus --out $(DEMO)/run $$(test -f $(DEMO)/run/run.json && echo --resume || echo --recipe configs/train/shapes_demo.yaml)
 	$(BIN)/stiv generate $(DEMO)/run --prompt "A red circle moves to the right across a plain black background." --out $(DEMO)/circle.gif
 	$(BIN)/python -m stiv_train.evaluation.shapes $(DEMO)/run --prompts 96 --out $(DEMO)/shapes.png --require-colour 0.95 --require-direction 0.45
 	@echo

@@ -28,6 +28,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 from curation.storage import storage_errors, sync_folder
 from schemas.errors import StorageError
 from stiv_train.ema import Ema
+from stiv_train.trained import check_tensors
 
 Tensors = dict[str, torch.Tensor]
 _PREFIX = "step-"
@@ -123,12 +124,21 @@ def read(folder: Path, name: str) -> Tensors:
 
 
 def restore(folder: Path, trained: Trained) -> None:
-    """Put a checkpoint into a model, its average and its optimiser; shapes must have been checked."""
-    fill(trained.model.state_dict(), read(folder, "weights"))
-    facts = state(folder)
-    fill(trained.ema.state_dict(), read(folder, "ema"))
+    """Put a checkpoint into a model, its average and its optimiser.
+
+    Raises:
+        UsageError: it is of another shape than the model.
+        StorageError: it is not whole.
+    """
+    weights, average, facts = read(folder, "weights"), read(folder, "ema"), state(folder)
+    check_tensors(weights, trained.model, f"Checkpoint `{folder}`")
+    check_tensors({**weights, **average}, trained.model, f"The average in `{folder}`")
+    if average.keys() != trained.ema.state_dict().keys():
+        raise _damaged(folder, "ema.safetensors is not whole")
+    fill(trained.model.state_dict(), weights)
+    fill(trained.ema.state_dict(), average)
     trained.ema.updates = facts["ema_updates"]
-    _fill_optimiser(trained, read(folder, "optimiser"), facts["optimiser"])
+    _fill_optimiser(folder, trained, read(folder, "optimiser"), facts["optimiser"])
 
 
 def fill(targets: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> None:
@@ -162,11 +172,16 @@ def _optimiser_state(trained: Trained) -> tuple[Tensors, dict[str, dict[str, Any
     return tensors, numbers
 
 
-def _fill_optimiser(trained: Trained, tensors: Tensors, numbers: Mapping[str, Mapping[str, Any]]) -> None:
+def _fill_optimiser(folder: Path, trained: Trained, tensors: Tensors, numbers: Mapping[str, Mapping[str, Any]]) -> None:
     owned: dict[str, Tensors] = {}
     for full, value in tensors.items():
         owner, _, key = full.rpartition("/")
         owned.setdefault(owner, {})[key] = value
+    # Before the first step there is nothing; a parameter without gradient never has anything.
+    if trained.ema.updates and not owned:
+        raise _damaged(folder, "optimiser.safetensors is empty")
+    if strangers := owned.keys() - {name for name, _, _ in _parameters(trained)}:
+        raise _damaged(folder, f"optimiser.safetensors holds `{min(strangers)}`, which the model has not")
     for name, parameter, group in _parameters(trained):
         found: dict[str, Any] = dict(numbers.get(name, {}))
         for key, value in owned.get(name, {}).items():

@@ -138,7 +138,7 @@ class Generator:
         if len(seeds) != count or len(pictures) != count:
             raise ValueError(f"{count} prompts, {len(seeds)} seeds and {len(pictures)} images")
         size = self.size(frames, height, width)
-        self._check_images(pictures)
+        self._check_images(pictures, size[0])
         chosen = sampling or self.recipe.sampling
         at_once = max(1, min(_AT_ONCE, _VALUES_AT_ONCE // (3 * size[0] * size[1] * size[2])))
         done = itertools.count(1)
@@ -184,9 +184,16 @@ class Generator:
             )
         return to_uint8(self.latents.decode(latents.float(), frames=size[0]))
 
-    def _check_images(self, pictures: Sequence[np.ndarray | None]) -> None:
+    def _check_images(self, pictures: Sequence[np.ndarray | None], frames: int) -> None:
         conditioning = self.recipe.conditioning
         given = sum(picture is not None for picture in pictures)
+        if frames == 1:
+            if given:
+                raise UsageError(
+                    "A still has one frame, and that would be the picture given.",
+                    fix="Leave out --image, or ask for more --frames.",
+                )
+            return  # stills are trained without a picture
         if given and conditioning.task != "ti2v":
             raise UsageError(
                 "This model was not trained to be given a picture (`conditioning.task: t2v`).",

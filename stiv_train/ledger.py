@@ -129,7 +129,7 @@ def steps_of_source(run: Run, source: str) -> Seen:
     if not hit.any():
         raise UsageError(
             f"No clip of `{source}` is in the data plan of `{run.path}`.",
-            fix="Give the source's URI or id as `stiv inspect` and the tables of the corpus write it.",
+            fix="Give the source's URI or id as the tables of the corpus have it: `stiv query CORPUS 'SELECT uri, source_id FROM sources'`.",
         )
     steps = [step[hit[rows]] for step, rows in visits(run)]
     return Seen(table.filter(pa.array(hit)), np.concatenate(steps) if steps else np.zeros(0, np.int64))

@@ -125,6 +125,9 @@ def _loop(ready: Started, world: World, stop: StopRequest, tell: OnEvent, began:
         with trained.ema.applied(model):
             line = held_out.measure(model)
             shard_again(model)
+        if not line["validation_clips"]:
+            tell(Note("None of the held-out clips could be read, so there is no validation loss."))
+            return
         metrics.write(done, line)
         measured.append((done, line["validation_loss"]))
         tell(Validated(done, line["validation_loss"]))
@@ -171,6 +174,7 @@ def _loop(ready: Started, world: World, stop: StopRequest, tell: OnEvent, began:
                 found = world.gather_json([asdict(sample) for sample in batch.broken])
                 quarantine.add(step, [Broken(**sample) for part in found for sample in part], write=world.main)
                 if quarantine.full:
+                    meter.settle()
                     save()
                     raise quarantine.error()
             rate = learning_rate(batch.step, recipe.optim, settings.steps)

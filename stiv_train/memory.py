@@ -135,7 +135,8 @@ def check(foreseen: Foreseen, available: int, where: str) -> None:
 def available(world: World) -> int:
     """Bytes this process may still use on its device: free memory, or what its container allows, shared with its neighbours."""
     if world.device.type == "cuda":
-        return torch.cuda.mem_get_info(world.device)[0]
+        kept = torch.cuda.memory_reserved(world.device) - torch.cuda.memory_allocated(world.device)
+        return torch.cuda.mem_get_info(world.device)[0] + kept
     return int(min(psutil.virtual_memory().available, *(_left(*group) for group in _groups()))) // world.beside
 
 

@@ -113,8 +113,8 @@ class Meter:
         what = "loss" if not math.isfinite(loss) else "gradient"
         raise NotFiniteError(
             f"The {what} of step {taken.step} is not finite. Its batch: {listed}; `{self.run / name}` lists all with their losses.",
-            fix="Look at those clips, leave them out (--select), or lower optim.lr or raise optim.warmup; "
-            "the checkpoints before this step are sound.",
+            fix=f"Look at those clips. The checkpoints before this step are sound: start another run from them with --init {self.run}, "
+            "leaving the clips out (--select) or with a lower optim.lr or a longer optim.warmup.",
         )
 
 

@@ -36,16 +36,30 @@ from stiv_train.trained import VideoModel, check_tensors, is_temporal
 _FIT_AT_ONCE = 8
 
 
+def new_plan(corpus: Corpus, recipe: TrainRecipe, out: str | Path, on_event: OnEvent) -> DataPlan:
+    """What would be trained on.
+
+    Raises:
+        UsageError: nothing can be, or ``out`` is taken.
+    """
+    Run.check_new(out)
+    plan = build_plan(corpus, recipe)
+    for warning in plan.facts["warnings"]:
+        on_event(Note(warning))
+    return plan
+
+
 def make_run(
     corpus: Corpus,
     recipe: TrainRecipe,
+    plan: DataPlan,
     out: str | Path,
     init: str | Path | None,
     text: nn.Module,
     world: World,
     on_event: OnEvent,
 ) -> Run:
-    """Plan, fit, check, and then write.
+    """Fit, check, and then write.
 
     Args:
         init: the run to start from.
@@ -56,12 +70,11 @@ def make_run(
     """
     target = Run.check_new(out)
     before = _init_run(init, recipe) if init is not None else None
-    plan = build_plan(corpus, recipe)
-    for warning in plan.facts["warnings"]:
-        on_event(Note(warning))
     latents = before.latents() if before else _fitted(corpus, plan, recipe, world.device)
     bucket = recipe.data.buckets[0]
-    shape = latents.latent_shape(bucket.frames, bucket.height, bucket.width)
+    # Stills teach no positions in time: those are read off the first bucket with more than one frame.
+    moving = next((b for b in recipe.data.buckets if b.frames > 1), bucket)
+    shape = latents.latent_shape(moving.frames, bucket.height, bucket.width)
     config = config_from_recipe(recipe.model, latents.channels, cast(TextEncoder, text).width, shape)
     if before:
         config = replace(config, rope_reference=_reference(config, before.config))
@@ -69,13 +82,20 @@ def make_run(
             shell = VideoModel(STIV(config), text)
         check_tensors(before.weights(), shell, f"`{before.path}`", may_lack=new_names(config, before.config))
     check_memory(config, recipe, latents, text, world)
+    parameters = {**count_parameters(config), "text": _trained_values(text)}
+    on_event(
+        Note(
+            f"The network has {parameters['total']:,} parameters ({parameters['blocks']:,} in its blocks, {parameters['tail']:,} "
+            f"in those after masking); the text encoder trained along has {parameters['text']:,}."
+        )
+    )
     facts = {
         "engine": engine_version(),
         "corpus": corpus.store.uri,
         "plan": plan.hash,
         "init": {"run": str(before.path), "step": before.steps()[-1]} if before else None,
         "network": config.to_json(),
-        "parameters": {**count_parameters(config), "text": _trained_values(text)},
+        "parameters": parameters,
     }
     return Run.create(target, facts, recipe, plan, latents)
 
@@ -137,7 +157,7 @@ def _init_run(init: str | Path, recipe: TrainRecipe) -> Run:
     parts = {
         "latents": ("kind", "block", "channels", "path", "subfolder", "model_class"),
         "text": ("kind", "name", "weights"),
-        "model": ("skip",),
+        "model": ("skip", "patch", "attention"),
         "flow": ("target",),
     }
     old, new = (

@@ -63,7 +63,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -87,7 +87,7 @@ def _line(path: Path, number: int, row: Mapping[str, Any]) -> PromptLine:
             number_of_seed = int(str(seed))
         except ValueError:
             number_of_seed = -1
-        if number_of_seed < 0:
+        if not 0 <= number_of_seed <= 2**62:
             raise UsageError(
                 f"`{path}`, line {number}: the seed {seed!r} is no whole number from 0.",
                 fix="Leave it empty or give one.",

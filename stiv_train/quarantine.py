@@ -59,7 +59,7 @@ class Quarantine:
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """JSON values of the lines that end: a killed run may leave half a line last."""
     text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
 def _text(line: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from stiv_train.data.plan import DataPlan
 from stiv_train.distributed import World
 from stiv_train.ema import Ema
 from stiv_train.events import OnEvent
-from stiv_train.new_run import check_memory, make_run, new_names
+from stiv_train.new_run import check_memory, make_run, new_names, new_plan
 from stiv_train.objective import Objective
 from stiv_train.optim import make_optimiser
 from stiv_train.parallelize import parallelize
@@ -69,8 +69,8 @@ def start(
     if resume:
         run, recipe = reopen(out, recipe, select)
         corpus = Corpus.open(corpus_uri or run.facts["corpus"])
-        text = _seeded_text(recipe)
         check_tars(corpus, run.plan(), recipe)
+        text = _seeded_text(recipe)
         check_memory(run.config, recipe, run.latents(), text, world)
         if world.main and recipe != run.recipe:
             run.set_recipe(recipe)
@@ -82,9 +82,11 @@ def start(
         if select is not None:
             recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"select": select})})
         corpus = Corpus.open(corpus_uri)
+        # A misspelt column is told before a text encoder of gigabytes is fetched.
+        plan = new_plan(corpus, recipe, out, on_event) if world.main else None
         text = _seeded_text(recipe)
-        if world.main:
-            make_run(corpus, recipe, out, init, text, world, on_event)
+        if plan is not None:
+            make_run(corpus, recipe, plan, out, init, text, world, on_event)
         world.wait()
         run = Run.open(out)
     plan, steps = run.plan(), run.steps()

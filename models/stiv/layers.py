@@ -13,6 +13,7 @@ from models.stiv.config import HEAD_WIDTH
 from models.stiv.rope import rotate
 
 EPS = 1e-6
+_MOST_ROWS = 65_535
 
 
 def plain_norm(x: torch.Tensor) -> torch.Tensor:
@@ -39,7 +40,9 @@ class SelfAttention(nn.Module):
         """(B, N, D) → (B, N, D). ``turn``: cosines and sines that broadcast to (B, heads, N, d/2)."""
         q, k, v = (_heads(part) for part in self.qkv(x).chunk(3, -1))
         q, k = rotate(self.q_norm(q), turn), rotate(self.k_norm(k), turn)
-        mixed = fun.scaled_dot_product_attention(q, k, v)
+        # CUDA's kernels take at most 65,535 sequences in one call; temporal attention can have more.
+        parts = zip(q.split(_MOST_ROWS), k.split(_MOST_ROWS), v.split(_MOST_ROWS), strict=True)
+        mixed = torch.cat([fun.scaled_dot_product_attention(*part) for part in parts])
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 

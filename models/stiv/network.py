@@ -183,7 +183,8 @@ def take(x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
 def put_back(x: torch.Tensor, kept: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
     """(B, T, S, D) with the tokens ``keep`` (B, K) replaced by ``kept`` (B, T, K, D); the others are as they were before the main
     blocks, so that what follows sees their own latents."""
-    return x.scatter(2, keep[:, None, :, None].expand_as(kept), kept.to(x.dtype))
+    # Under autocast the blocks' sum is of higher precision than the embeddings it began with, and stays so.
+    return x.to(kept.dtype).scatter(2, keep[:, None, :, None].expand_as(kept), kept)
 
 
 def _patches(latents: torch.Tensor, patch: tuple[int, int, int]) -> torch.Tensor:

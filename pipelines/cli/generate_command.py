@@ -69,7 +69,11 @@ def generate(
     seed: Annotated[
         int,
         typer.Option(
-            "--seed", min=0, metavar="K", help="Of the noise: the same prompt, seed and size give the same video."
+            "--seed",
+            min=0,
+            max=2**62,
+            metavar="K",
+            help="Of the noise: the same prompt, seed and size give the same video.",
         ),
     ] = 0,
     frames: Annotated[
@@ -81,7 +85,7 @@ def generate(
     width: Annotated[int | None, typer.Option("--width", min=1, metavar="PIXELS", help="Default: as trained.")] = None,
     fps: Annotated[
         float | None,
-        typer.Option("--fps", min=0.1, help="Frames per second. Default: the speed of the training clips."),
+        typer.Option("--fps", min=0.1, max=1000, help="Frames per second. Default: the speed of the training clips."),
     ] = None,
     guidance: Annotated[
         float | None,
@@ -198,7 +202,7 @@ def _files(wanted: list[_Wanted], out: Path, ending: str, grid: bool) -> list[Pa
     if grid or (len(wanted) == 1 and not out.is_dir() and out.suffix):
         check_target(out)
         return [out]
-    if out.suffix.lower() in ENDINGS:
+    if len(wanted) > 1 and out.suffix and not out.is_dir():
         raise UsageError(
             f"`{out}` is one file, and {len(wanted)} videos are asked for.",
             fix="Name a folder, or put them together with --grid.",

@@ -131,7 +131,7 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Go on from the newest checkpoint of RUN, to the same weights that an undisturbed run would have reached. The recipe is the run's; --set may change what does not change the result, such as train.steps or data.workers.",
+            help="Go on from the newest checkpoint of RUN, to the same weights that an undisturbed run would have reached. The recipe is the run's; --set may change what does not change the result, such as data.workers or train.save_every; train.steps too where optim.decay is constant.",
         ),
     ] = False,
     init: Annotated[
@@ -153,7 +153,7 @@ def train(
 
       stiv train CORPUS --recipe configs/train/shapes_demo.yaml --out RUN
 
-      stiv train --out RUN --resume --set train.steps=3000
+      stiv train --out RUN --resume --set data.workers=4
 
       stiv train CORPUS --recipe configs/train/stiv_ti2v_256.yaml --init RUN --out RUN2 --select "motion > 0.5"
     """
@@ -226,7 +226,8 @@ def ledger(
                 print_step(step, clips, common.out_console)
         elif source is not None:
             # The plan knows sources by their whole path; on the command line a relative one is at hand.
-            name = str(Path(source).absolute()) if Path(source).exists() else source
+            here = Path(source.removeprefix("file://"))
+            name = os.path.abspath(here) if here.exists() else source
             seen = steps_of_source(opened, name)
             if as_json:
                 common.print_json(source_facts(source, seen.clips, seen.steps))

@@ -98,6 +98,10 @@ def settle_percentiles(db: duckdb.DuckDBPyConnection, wishes: Wishes) -> tuple[W
     return Wishes(settled(wishes.select), settled(wishes.weight)), values
 
 
+MOST_VISITS = 1000
+"""Of one clip in an epoch: more is a mistake in the expression, and every visit takes room in the order."""
+
+
 def plan_samples(db: duckdb.DuckDBPyConnection, data: Data, wishes: Wishes) -> None:
     """Make the temporary table ``planned``: the columns of the plan but ``validation``, with ``sha256`` of the source and ``why``.
 
@@ -138,6 +142,14 @@ def plan_samples(db: duckdb.DuckDBPyConnection, data: Data, wishes: Wishes) -> N
         db.execute(sql)
     except duckdb.Error as error:
         raise _explained(db, names, both, error) from error
+    heaviest = db.execute(
+        "SELECT clip_id, weight FROM planned WHERE why IS NULL ORDER BY weight DESC, clip_id LIMIT 1"
+    ).fetchone()
+    if heaviest is not None and heaviest[1] > MOST_VISITS:
+        raise RecipeError(
+            f"`data.weight` gives clip {heaviest[0]} {heaviest[1]:,.0f} visits per epoch; at most {MOST_VISITS:,} make sense.",
+            fix="Scale the expression, or bound it: least(…, 10).",
+        )
 
 
 def _where_planned(column: str, name: str | None = None) -> str:

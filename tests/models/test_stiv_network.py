@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from models.stiv import layers
 from models.stiv.config import PRESETS, STIVConfig, config_from_recipe
 from models.stiv.counting import count_parameters
 from models.stiv.flops import forward_flops, train_flops
@@ -112,6 +113,20 @@ def test_keeping_all_tokens_equals_no_masking() -> None:
     network, given = lively(SMALL), inputs(3)
     keep = torch.arange(16).expand(3, -1)
     torch.testing.assert_close(network(**given, keep=keep), network(**given), rtol=1e-5, atol=1e-5)
+
+
+def test_keeping_all_tokens_equals_no_masking_in_bfloat16_too() -> None:
+    network, given = lively(SMALL), inputs(2)
+    keep = torch.arange(16).expand(2, -1)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(network(**given, keep=keep), network(**given), rtol=0, atol=0)
+
+
+def test_more_sequences_than_a_kernel_takes_are_taken_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, given = lively(SMALL), inputs(3)
+    whole = network(**given)
+    monkeypatch.setattr(layers, "_MOST_ROWS", 5)
+    torch.testing.assert_close(network(**given), whole)
 
 
 def test_dropped_tokens_are_not_seen_by_the_main_blocks() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from schemas.errors import StorageError, UsageError
@@ -137,3 +138,29 @@ def test_only_temporal_attention_may_be_new() -> None:
     assert is_temporal("network.blocks.0.temporal.qkv.weight")
     assert is_temporal("network.temporal_place.bias")
     assert not is_temporal("network.blocks.0.attention.qkv.weight")
+
+
+@pytest.mark.parametrize("what", ["lacking", "narrow", "average", "optimiser", "foreign"])
+def test_a_checkpoint_that_does_not_fit_restores_nothing(tmp_path: Path, what: str) -> None:
+    first = made(0)
+    step(first, 0)
+    folder = checkpoint.save(tmp_path, 1, first, {}, write=True)
+    name = {"average": "ema", "optimiser": "optimiser", "foreign": "optimiser"}.get(what, "weights")
+    tensors = load_file(folder / f"{name}.safetensors")
+    if what == "lacking":
+        del tensors["2.weight"]
+    elif what == "narrow":
+        tensors["2.bias"] = tensors["2.bias"][:1]  # would be broadcast
+    elif what == "average":
+        del tensors["2.weight"]
+    elif what == "optimiser":
+        tensors = {}
+    else:
+        tensors["9.weight/exp_avg"] = torch.zeros(3)
+    save_file(tensors, folder / f"{name}.safetensors")
+    second = made(1)
+    before = values(second)
+    with pytest.raises((UsageError, StorageError), match=r"2\.weight|2\.bias|not whole|is empty|9\.weight"):
+        checkpoint.restore(folder, second)
+    if name != "optimiser":
+        assert same(before, values(second))

@@ -445,3 +445,14 @@ def test_rows_by_number(shapes_corpus: Corpus) -> None:
     assert picked.to_pylist() == [plan.table.slice(int(i), 1).to_pylist()[0] for i in rows]
     assert plan.at(rows, ["shard"]).column_names == ["shard"]
     assert plan.at(rows[:0]).num_rows == 0
+
+
+def test_a_weight_beyond_reason_is_refused(shapes_corpus: Corpus) -> None:
+    recipe = TrainRecipe.model_validate(
+        {
+            "data": {"weight": "3e9", "buckets": [{"frames": 4, "height": 32, "width": 32}]},
+            "latents": {"block": [1, 8, 8]},
+        }
+    )
+    with pytest.raises(RecipeError, match="3,000,000,000 visits per epoch"):
+        build_plan(shapes_corpus, recipe)

@@ -141,6 +141,9 @@ def test_a_model_that_knows_no_pictures_or_nothing_else(generator: Generator, mo
     set_conditioning(image_drop=0.0)
     with pytest.raises(UsageError, match="never trained without"):
         generator.generate(PROMPTS[:2], seeds=[1, 2], images=[picture, None])
+    assert generator.generate(PROMPTS[:1], seeds=[1], frames=1).shape[1] == 1, "stills are trained without a picture"
+    with pytest.raises(UsageError, match="A still has one frame"):
+        generator.generate(PROMPTS[:1], seeds=[1], frames=1, images=[picture])
 
 
 def test_other_sizes_where_they_fit(generator: Generator) -> None:
