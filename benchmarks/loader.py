@@ -33,7 +33,8 @@ from curation.golden.encode import encode
 from curation.variants import need
 from schemas.train_recipe import Bucket, Data, Train, TrainRecipe
 from stiv_train.data.assembly import Work, assemble, draw
-from stiv_train.data.decoding import cover, needed_frames
+from stiv_train.data.buckets import needed_frames
+from stiv_train.data.decoding import cover
 from stiv_train.data.loader import Works, make_loader
 from stiv_train.data.order import Order
 from stiv_train.data.plan import DataPlan, build_plan

@@ -16,7 +16,8 @@ from torch.utils.data import Dataset, get_worker_info
 from schemas.errors import StivError
 from schemas.train_recipe import Bucket
 from stiv_train.data.batch import Broken
-from stiv_train.data.decoding import BrokenClip, Cutout, needed_frames, read_sample
+from stiv_train.data.buckets import needed_frames
+from stiv_train.data.decoding import BrokenClip, Cutout, read_sample
 from stiv_train.data.order import SAMPLE, keyed
 from stiv_train.data.reading import ShardReader
 

@@ -56,11 +56,6 @@ class Cutout:
     """Of the cropped part."""
 
 
-def needed_frames(frames: int, stride: int) -> int:
-    """Frames a clip must have for a sample."""
-    return (frames - 1) * stride + 1
-
-
 def cover(height: int, width: int, to_height: int, to_width: int) -> tuple[int, int]:
     """(height, width) of a picture scaled, its aspect kept, until it just covers the bucket's size."""
     scale = max(to_height / height, to_width / width)

@@ -15,7 +15,8 @@ from av.video.reformatter import Interpolation
 from curation.golden.draw import texture, window
 from curation.golden.encode import encode
 from stiv_train.data import decoding
-from stiv_train.data.decoding import BrokenClip, cover, needed_frames, read_sample
+from stiv_train.data.buckets import needed_frames
+from stiv_train.data.decoding import BrokenClip, cover, read_sample
 
 WIDTH, HEIGHT, COUNT = 96, 64, 50
 
