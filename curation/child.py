@@ -13,11 +13,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from curation.storage import storage_errors
 from schemas.errors import ErrorCode
 from schemas.recipe import Scan
+
+if TYPE_CHECKING:
+    from curation.shots.network import ShotNetwork
 
 STALL_FILE = "stalled.txt"
 RESULT_FILE = "result.json"
@@ -39,6 +42,11 @@ class Job:
     threads: int
     run_id: str
     """Which run this is: attempts are counted within one run."""
+    from_s: float | None = None
+    """The segment's span in the source's time, as the plan has it; None at the outer ends."""
+    to_s: float | None = None
+    hash: bool = True
+    """Whether to hash the content: once for each source is enough."""
 
 
 def sha256_of(path: Path, alive: Callable[[], None] = lambda: None) -> str:
@@ -78,14 +86,15 @@ class Watch:
         faulthandler.cancel_dump_traceback_later()
 
 
-def run(job: Job) -> dict[str, Any]:
+def run(job: Job, network: ShotNetwork | None = None) -> dict[str, Any]:
     """Scan one segment into ``job.folder`` and say shortly what came of it. The result file appears last and whole.
 
     Returns:
-        Counts for the progress display: status, error_code, clips, seconds of video, frames, cpu seconds by kind of work.
+        Counts for the run's record: frames decoded in vain, CPU seconds by kind of work.
     """
     from curation.opening import SourceFailure, quiet_decoder
     from curation.scan import ScanResult, scan_source
+    from curation.segments import Piece
     from curation.source_rows import failed_source
     from schemas import ids
 
@@ -100,17 +109,26 @@ def run(job: Job) -> dict[str, Any]:
         watch = Watch(settings.stall_s, log)
         try:
             try:
-                sha256 = sha256_of(path, watch.alive)
+                sha256 = sha256_of(path, watch.alive) if job.hash else None
                 size = path.stat().st_size
             except OSError as error:
                 result = ScanResult(failed_source(*_unreadable(error)))
             else:
                 # From here on an OSError is about our scratch space, never the source's fault.
                 with storage_errors(f"Writing to `{folder}`"):
-                    (folder / HASH_FILE).write_text(f"{sha256} {size}", encoding="ascii")
-                    source = ids.source_id(job.rel_path, sha256)
+                    if sha256 is not None:
+                        (folder / HASH_FILE).write_text(f"{sha256} {size}", encoding="ascii")
                     with (folder / STILLS_FILE).open("w+b") as stills:
-                        result = scan_source(path, source, settings, stills, threads=job.threads, alive=watch.alive)
+                        result = scan_source(
+                            path,
+                            ids.source_id(job.rel_path, sha256),
+                            settings,
+                            stills,
+                            threads=job.threads,
+                            piece=Piece(job.from_s, job.to_s),
+                            network=network,
+                            alive=watch.alive,
+                        )
         except SourceFailure as failure:
             result = ScanResult(failed_source(failure.code, failure.message))
         except MemoryError:
@@ -118,16 +136,8 @@ def run(job: Job) -> dict[str, Any]:
         finally:
             watch.stop()
     result.source.update(source_id=ids.source_id(job.rel_path, sha256), sha256=sha256, bytes=size)
-    write_result(folder, result.source, result.transitions, result.clips)
-    return {
-        "status": result.source["status"],
-        "error_code": result.source["error_code"],
-        "clips": len(result.clips),
-        "video_s": result.source["duration_s"] or 0.0,
-        "frames": result.source["frames_decoded"] or 0,
-        "rescanned_frames": result.rescanned_frames,
-        "cpu_s": result.seconds,
-    }
+    write_result(folder, result.source, result.transitions, result.clips, result.segment)
+    return {"rescanned_frames": result.rescanned_frames, "cpu_s": result.seconds}
 
 
 def _unreadable(error: OSError) -> tuple[ErrorCode, str]:
@@ -165,13 +175,23 @@ def read_hash(folder: Path) -> tuple[str | None, int | None]:
 
 
 def write_result(
-    folder: Path, source: dict[str, Any], transitions: list[dict[str, Any]], clips: list[dict[str, Any]]
+    folder: Path,
+    source: dict[str, Any],
+    transitions: list[dict[str, Any]],
+    clips: list[dict[str, Any]],
+    segment: dict[str, Any] | None,
 ) -> None:
     """Put a segment's answer in its folder in one step."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STALL_FILE).unlink(missing_ok=True)
     scratch = folder / (RESULT_FILE + ".tmp")
-    answer = {"source": source, "transitions": transitions, "clips": clips, "stills_bytes": _stills_bytes(folder)}
+    answer = {
+        "source": source,
+        "transitions": transitions,
+        "clips": clips,
+        "segment": segment,
+        "stills_bytes": _stills_bytes(folder),
+    }
     with storage_errors(f"Writing to `{folder}`"):
         scratch.write_text(json.dumps(answer, allow_nan=False), encoding="utf-8")
         scratch.replace(folder / RESULT_FILE)

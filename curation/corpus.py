@@ -24,11 +24,14 @@ from schemas.ids import fingerprint
 from schemas.recipe import CurateRecipe
 from schemas.tables import FORMAT_VERSION, TABLES
 
-SCAN_VERSION = 1
+SCAN_VERSION = 2
 """Raised when the scan's algorithm changes what it writes; part of the corpus fingerprint."""
 
-VARIANT_TABLES = ("selections", "captions", "decisions")
-"""Tables that exist once per name; `shards` does too, but its parts are tars."""
+FEATURE_TABLES = ("text",)
+"""Tables of what is measured from stills after the scan, one for each kind of feature. They lie below `features/`."""
+
+VARIANT_TABLES = (*FEATURE_TABLES, "selections", "captions", "decisions")
+"""Tables that exist once per name, in the order in which they are made; `shards` does too, but its parts are tars."""
 
 LIMITS = frozenset({"stall_s", "source_limit_s", "error_rate_limit", "error_rate_after"})
 """Settings of the scan that are no part of what a corpus is."""
@@ -36,6 +39,11 @@ LIMITS = frozenset({"stall_s", "source_limit_s", "error_rate_limit", "error_rate
 
 def part_name(part: int) -> str:
     return f"part-{part:06d}"
+
+
+def table_folder(table: str) -> str:
+    """Relative path of a table's folder."""
+    return f"features/{table}" if table in FEATURE_TABLES else table
 
 
 class Corpus:
@@ -104,7 +112,7 @@ class Corpus:
     @staticmethod
     def path(table: str, part: int, name: str | None = None) -> str:
         """Relative path of a part's file. ``name`` is the variant for tables that have variants."""
-        folder = f"{table}/{name}" if name else table
+        folder = f"{table_folder(table)}/{name}" if name else table_folder(table)
         return f"{folder}/{part_name(part)}.{'tar' if table == 'stills' else 'parquet'}"
 
     def parts(self) -> list[int]:
@@ -119,14 +127,15 @@ class Corpus:
 
     def done(self, table: str, name: str) -> set[int]:
         """Parts that a variant of a table has."""
-        return set(self._parts_in(f"{table}/{name}"))
+        return set(self._parts_in(f"{table_folder(table)}/{name}"))
 
     def variants(self, table: str) -> list[str]:
         """Names of a table's variants."""
+        folder = table_folder(table)
         return [
             n
-            for n in self.store.names(table)
-            if not n.startswith(".") and self.store.exists(f"{table}/{n}/variant.json")
+            for n in self.store.names(folder)
+            if not n.startswith(".") and self.store.exists(f"{folder}/{n}/variant.json")
         ]
 
     def _parts_in(self, folder: str) -> list[int]:

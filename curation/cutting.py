@@ -14,8 +14,11 @@ from typing import Literal
 
 import av
 
-from curation.encoder import Encoder, Picture, Timing, ffmpeg_binary, ffmpeg_version
-from curation.opening import SourceFailure, open_container
+from curation.clip_form import Picture, Timing, box_without_bars
+from curation.copy_check import HEADER_ONLY, CopyRefused
+from curation.encoder import Encoder, ffmpeg_binary, ffmpeg_version
+from curation.inner_encoder import InnerEncoder, needs_only_encoding
+from curation.opening import OPEN_OPTIONS
 from curation.remux import copy_span
 from curation.sound import write_sound
 from curation.spans import CutError, Ledger, SourceSpan, frames_of
@@ -51,6 +54,10 @@ class ClipToCut:
     pixel_format: str
     codec: str
     fps: float
+    faultless: bool = False
+    """The scan decoded the whole source without an error, a damaged frame or a wrong time stamp."""
+    bars: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Black bars at the top, bottom, left and right, in displayed pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ def cut_clip(clip: ClipToCut, settings: Export, out: Path) -> CutResult:
 
     Raises:
         SourceFailure: the source does not open.
-        CutError: the source is not what was scanned, or ffmpeg refused it.
+        CutError: the source is not what was scanned, the encoder refused it, or it may only be copied and cannot.
         StorageError: the disk is full.
         UsageError: there is no usable ffmpeg (only where the clip must be encoded).
     """
@@ -82,7 +89,7 @@ def cut_clip(clip: ClipToCut, settings: Export, out: Path) -> CutResult:
     sound = scratch.with_suffix(".pcm")
     ledger = Ledger()
     try:
-        result = _copied(clip, settings, scratch, ledger) or _encoded(clip, settings, scratch, sound, ledger)
+        result = _cut(clip, settings, scratch, sound, ledger)
         scratch.replace(out)
     finally:
         for path in (scratch, sound):
@@ -91,21 +98,39 @@ def cut_clip(clip: ClipToCut, settings: Export, out: Path) -> CutResult:
     return result
 
 
-def _copied(clip: ClipToCut, settings: Export, out: Path, ledger: Ledger) -> CutResult | None:
-    """The clip by stream copy; None where that is not allowed or would not be exact."""
-    fits = (
-        settings.copy_allowed
-        and clip.rotation == 0
-        and clip.pixel_format == "yuv420p"
-        and min(clip.width, clip.height) <= settings.short_side
-        and _square_pixels(clip)
-    )
-    if not fits:
-        return None
+def _cut(clip: ClipToCut, settings: Export, out: Path, sound: Path, ledger: Ledger) -> CutResult:
+    if settings.cut == "encode":
+        return _encoded(clip, settings, out, sound, ledger)
+    try:
+        return _copied(clip, settings, out, ledger)
+    except CopyRefused as refused:
+        if settings.cut == "copy":
+            raise CutError(
+                f"It cannot be copied: {refused}.", fix="`export.cut: auto` encodes such clips."
+            ) from refused
+    return _encoded(clip, settings, out, sound, ledger)
+
+
+def _copied(clip: ClipToCut, settings: Export, out: Path, ledger: Ledger) -> CutResult:
+    """The clip by stream copy.
+
+    Raises:
+        CopyRefused: that is not allowed or would not be exact.
+    """
     base = Fraction(clip.time_base)
-    copied = copy_span(_span(clip), base, settings, out, ledger)
-    if copied is None or (copied.width, copied.height) != (clip.width, clip.height):
-        return None
+    refusals = {
+        "its picture is stored turned": clip.rotation != 0,
+        f"its pixel format is {clip.pixel_format}": clip.pixel_format != "yuv420p",
+        "its picture is larger than `short_side`": min(clip.width, clip.height) > settings.short_side,
+        "its pixels are not square": not _square_pixels(clip),
+        "it has black bars to be cut off": _picture(clip, settings).box is not None,
+    }
+    for why, holds in refusals.items():
+        if holds:
+            raise CopyRefused(why)
+    copied = copy_span(_span(clip), clip.codec, clip.faultless, base, settings, out, ledger)
+    if (copied.width, copied.height) != (clip.width, clip.height):
+        raise CopyRefused("its picture has another size than the source's first")
     start = clip.start_frame + copied.skipped
     duration = float((copied.end_pts - copied.start_pts) * base)
     return CutResult(
@@ -129,22 +154,29 @@ def _encoded(clip: ClipToCut, settings: Export, out: Path, sound_path: Path, led
         sound = write_sound(clip.path, clip.start_pts * base, clip.end_pts * base, sound_path)
     timescale = timescale_of(base)
     timing = Timing(span.num_frames, ticks(clip.end_pts - clip.start_pts, base, timescale), timescale)
-    picture = Picture(clip.rotation, clip.width, clip.height, _square_pixels(clip))
+    picture = _picture(clip, settings)
     shown: list[int] = []
     with contextlib.ExitStack() as stack:
-        encoder = stack.enter_context(Encoder(picture, timing, sound, settings, out))
+        encoder: Encoder | InnerEncoder | None = None
 
         def restart() -> None:
             nonlocal encoder
             stack.pop_all().close()
-            encoder = stack.enter_context(Encoder(picture, timing, sound, settings, out))
+            encoder = None
             shown.clear()
 
         for frame, pts in frames_of(span, ledger, restart):
+            if encoder is None:
+                if sound is None and needs_only_encoding(frame, picture, settings):
+                    encoder = stack.enter_context(InnerEncoder(picture, timing, settings, out))
+                else:
+                    encoder = stack.enter_context(Encoder(picture, timing, sound, settings, out))
             # Only a time base finer than the track's can round two frames to one tick.
             tick = ticks(pts - clip.start_pts, base, timescale)
             shown.append(max(shown[-1] + 1, tick) if shown else tick)
             encoder.write(frame, shown[-1])
+        if encoder is None:
+            raise CutError("A clip without frames cannot be encoded.")
         encoder.finish()
     width, height = _check_encoded(out, shown)
     return CutResult(
@@ -157,6 +189,11 @@ def _encoded(clip: ClipToCut, settings: Export, out: Path, sound_path: Path, led
         fps=timing.fps,
         frames_decoded=ledger.frames,
     )
+
+
+def _picture(clip: ClipToCut, settings: Export) -> Picture:
+    box = box_without_bars(clip.width, clip.height, *clip.bars) if settings.crop_bars else None
+    return Picture(clip.rotation, clip.width, clip.height, _square_pixels(clip), box)
 
 
 def _square_pixels(clip: ClipToCut) -> bool:
@@ -173,11 +210,11 @@ def _check_encoded(out: Path, shown: list[int]) -> tuple[int, int]:
     x264 makes one packet of each frame, so nothing needs decoding.
     """
     try:
-        with open_container(out) as mp4:
+        with av.open(f"file:{out}", options={**OPEN_OPTIONS, **HEADER_ONLY}) as mp4:
             stream = mp4.streams.video[0]
             found = sorted(packet.pts for packet in mp4.demux(stream) if packet.size and packet.pts is not None)
             size = stream.codec_context.width, stream.codec_context.height
-    except (SourceFailure, av.error.FFmpegError, IndexError) as error:
+    except (av.error.FFmpegError, OSError, IndexError) as error:
         raise CutError(f"ffmpeg reported no error, but what it wrote cannot be read: {error}.") from error
     if found != shown:
         raise CutError(f"ffmpeg wrote {len(found)} frames of a clip that has {len(shown)}, or at other times.")

@@ -2,124 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from fractions import Fraction
+from math import inf
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import av
 import av.container
-import av.video.frame
-import av.video.stream
+from av.audio.stream import AudioStream
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
+from curation.damage import Damage
 from curation.frames import Frame
 from curation.opening import SourceFailure, open_container
 from curation.pixels import FrameMaker
+from curation.probe import probe, video_stream
+from curation.segments import NEVER, RUN_UP_S, SOUND_S, WHOLE, Piece, packets_before
+from curation.tally import HOLE, Tally
 from schemas.errors import ErrorCode
 
 MAX_SIDE = 16384
 """Longest side of a picture as displayed. A header with an absurd sample aspect ratio would otherwise ask for any size."""
 
-_ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: cover art is not a video
+_HELD_BACK = 64
+"""Packets that a decoder may take before it gives the frame of the first, at most: reordering and frame threads."""
+
+Decoded = tuple[VideoFrame, int | None, int | None]
+"""A frame, the number of its packet in decoding order where that is known, and that of a faulty packet since the frame before."""
 
 
-@dataclass(slots=True)
-class Probe:
-    """What the header and the first frame tell of the video stream."""
-
-    container: str
-    codec: str
-    pixel_format: str
-    coded_width: int
-    coded_height: int
-    rotation: int
-    """Clockwise degrees that make the stored picture upright."""
-    sample_aspect_ratio: Fraction
-    width: int
-    """As displayed."""
-    height: int
-    """As displayed."""
-    stream_index: int
-    time_base: Fraction
-    announced_frames: int | None
-    announced_s: float | None
-    has_audio: bool
-    color_range: str | None
-    color_matrix: str | None
-    color_transfer: str | None
-    color_primaries: str | None
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts of one decode."""
-
-    frames: int = 0
-    damaged: list[tuple[int, int]] = field(default_factory=list)
-    """Half-open runs of frames that are flagged corrupt or lie between an error and the next recovery point."""
-    errors: int = 0
-    first_pts: int | None = None
-    last_pts: int | None = None
-    end_pts: int | None = None
-    """Time stamp at which the last frame ends."""
-    least_gap: int | None = None
-    most_gap: int | None = None
-    mended_stamps: int = 0
-    """Frames whose time stamp was missing or ran backwards."""
-    last_packet_s: float = 0.0
-    """Latest end of any packet of any stream, in seconds."""
-
-    def mark_damaged(self, index: int) -> None:
-        """Note a damaged frame; indices come in order."""
-        if self.damaged and self.damaged[-1][1] == index:
-            self.damaged[-1] = (self.damaged[-1][0], index + 1)
-        else:
-            self.damaged.append((index, index + 1))
-
-    def damaged_within(self, start: int, end: int) -> int:
-        """How many damaged frames lie in the half-open span."""
-        return sum(max(0, min(end, stop) - max(start, first)) for first, stop in self.damaged)
-
-
-def open_source(path: str | Path, threads: int = 1, *, max_pixels: int | None = None) -> SourceReader:
-    """Open a source for one forward decode. Use as a context manager."""
-    return SourceReader(path, threads=threads, max_pixels=max_pixels)
+def open_source(
+    path: str | Path, threads: int = 1, *, max_pixels: int | None = None, piece: Piece = WHOLE
+) -> SourceReader:
+    """Open a source, or a piece of it, for one forward decode. Use as a context manager."""
+    return SourceReader(path, threads=threads, max_pixels=max_pixels, piece=piece)
 
 
 class SourceReader(AbstractContextManager["SourceReader"]):
-    """One forward decode of the first video stream. ``probe`` is known at once, ``tally`` grows while frames are read.
+    """One forward decode of the first video stream. ``probe`` and ``header`` are known at once, ``tally`` grows while frames are read.
+
+    A piece is decoded from a codec keyframe before it until some seconds after it; it owns the frames whose time stamps lie within
+    ``bounds``, and only those are counted.
 
     Raises:
         SourceFailure: when the file cannot be opened, has no video, or not one frame decodes.
     """
 
-    def __init__(self, path: str | Path, *, threads: int = 1, max_pixels: int | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, threads: int = 1, max_pixels: int | None = None, piece: Piece = WHOLE
+    ) -> None:
         self._container = open_container(path)
         try:
-            self._stream = _video_stream(self._container)
+            self._stream = video_stream(self._container)
             self._stream.thread_type = "AUTO" if threads != 1 else "NONE"
             self._stream.codec_context.thread_count = threads
+            assert self._stream.time_base is not None
+            self.audio = next(iter(self._container.streams.audio), None)
+            """The sound that belongs to the picture, or None."""
+            self._hear: Callable[[Packet[AudioStream]], None] | None = None
+            self._unheard: list[Packet[AudioStream]] = []  # came by while the first frame was sought
             self.tally = Tally()
-            self._packets = self._read_packets()
+            self.bounds = piece.bounds(self._stream.time_base)
+            self.pts_before: int | None = None
+            """Time stamp of the last frame before the piece, if one was decoded."""
+            self.pts_after: int | None = None
+            """Time stamp of the first frame after the piece, if one was decoded."""
+            self.end_pts = 0
+            """Time stamp at which the newest frame ends."""
+            self._piece = piece
+            self._key_pts = -NEVER
+            self._decoded = 0  # frames that the decoder gave
+            self._head: list[Decoded] | None = None
+            self._packets = self._read_packets(self._all_packets())
+            self._damage = Damage(self.tally)
             self._head = self._first_frames()
-            self.probe = self._probe(self._head[0][0])
-            shown = (self.probe.width, self.probe.height)
-            if max(shown) > MAX_SIDE:
-                raise SourceFailure(
-                    ErrorCode.UNSUPPORTED,
-                    f"shown as {shown[0]}×{shown[1]} pixels (sample aspect ratio {self.probe.sample_aspect_ratio}); "
-                    f"no side may be over {MAX_SIDE}",
-                )
-            if max_pixels is not None and self.probe.coded_width * self.probe.coded_height > max_pixels:
-                raise SourceFailure(
-                    ErrorCode.UNSUPPORTED,
-                    f"frames of {self.probe.coded_width}×{self.probe.coded_height} pixels are over the recipe's scan.max_pixels = {max_pixels}",
-                )
+            self.probe = probe(self._container, self._stream, self._head[0][0])
+            self.header = self.probe.header
+            self._check_size(max_pixels)
         except BaseException:
             self._container.close()
             raise
+
+    def _check_size(self, max_pixels: int | None) -> None:
+        shown = (self.probe.width, self.probe.height)
+        if max(shown) > MAX_SIDE:
+            raise SourceFailure(
+                ErrorCode.UNSUPPORTED,
+                f"shown as {shown[0]}×{shown[1]} pixels (sample aspect ratio {self.probe.sample_aspect_ratio}); "
+                f"no side may be over {MAX_SIDE}",
+            )
+        if max_pixels is not None and self.probe.coded_width * self.probe.coded_height > max_pixels:
+            raise SourceFailure(
+                ErrorCode.UNSUPPORTED,
+                f"frames of {self.probe.coded_width}×{self.probe.coded_height} pixels are over the recipe's scan.max_pixels = {max_pixels}",
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -133,48 +113,64 @@ class SourceReader(AbstractContextManager["SourceReader"]):
     @property
     def fps(self) -> float | None:
         """Mean frame rate so far; the header's where fewer than two frames were read."""
-        tally = self.tally
-        if tally.frames > 1 and tally.first_pts is not None and tally.last_pts is not None:
-            return (tally.frames - 1) / float((tally.last_pts - tally.first_pts) * self.probe.time_base)
-        rate = self._stream.average_rate or self._stream.guessed_rate
-        return float(rate) if rate else None
+        return self.tally.fps(self.header)
 
     @property
     def variable_fps(self) -> bool:
-        """Whether gaps between frames differ by more than rounding to the time base explains (2 ticks, or 2 ms)."""
-        tally = self.tally
-        if tally.least_gap is None or tally.most_gap is None:
-            return False
-        spread = tally.most_gap - tally.least_gap
-        return spread > 2 and float(spread * self.probe.time_base) > 0.002
+        """Whether gaps between frames differ by more than rounding to the time base explains."""
+        return self.tally.variable_fps(self.header)
 
-    def decoded(self) -> Iterator[tuple[av.video.frame.VideoFrame, int, int]]:
-        """Yield (frame, index, pts) in display order; pts strictly increasing, mended where missing or running backwards."""
-        tally = self.tally
-        step = self._nominal_step()
-        broken = False  # between an error and the next recovery point
-        for frame, error in self._all_frames():
-            broken = broken or error or frame.is_corrupt
-            if frame.key_frame and not frame.is_corrupt and not error:
-                broken = False
-            if broken:
-                tally.mark_damaged(tally.frames)
+    def failure(self) -> tuple[ErrorCode, str] | None:
+        """After the last frame: why the source is only partly usable, or None."""
+        return self.tally.failure(self.header)
+
+    def listen(self, hear: Callable[[Packet[AudioStream]], None]) -> None:
+        """Have the packets of ``audio`` handed over as they come by, from the first on; for a piece, those around it only."""
+        self._hear = hear
+        for packet in self._unheard:
+            hear(packet)
+        self._unheard.clear()
+
+    def decoded(self) -> Iterator[tuple[VideoFrame, int, int]]:
+        """Yield (frame, index, pts) in display order; pts strictly increasing, mended where missing or running backwards.
+
+        The index counts the frames that are yielded, from 0, run-up included.
+        """
+        tally, damage, step = self.tally, self._damage, self.header.step
+        lower, upper = self.bounds
+        end = upper + int(RUN_UP_S / self.header.time_base)
+        hole = HOLE * step
+        last: int | None = None
+        for index, (frame, number, fault) in enumerate(self._all_frames()):
             pts = frame.pts
-            if tally.last_pts is None:
-                pts = 0 if pts is None else pts
-                tally.first_pts = pts
-            else:
-                if pts is None or pts <= tally.last_pts:
-                    pts = tally.last_pts + step
-                    tally.mended_stamps += 1
-                gap = pts - tally.last_pts
-                tally.least_gap = gap if tally.least_gap is None else min(tally.least_gap, gap)
-                tally.most_gap = gap if tally.most_gap is None else max(tally.most_gap, gap)
-            tally.last_pts = pts
-            tally.end_pts = pts + (int(frame.duration) if frame.duration else step)
-            index = tally.frames
-            tally.frames += 1
+            mend = pts is None or (last is not None and pts <= last)
+            if pts is None or mend:
+                pts = 0 if last is None else last + step
+            owned = lower <= pts < upper
+            if last is not None:
+                if pts - last > hole:
+                    damage.hole()
+                if owned and last >= lower:
+                    tally.note_gap(pts - last)
+            last = pts
+            self.end_pts = pts + (frame.duration or step)
+            damage.judge(frame, index, number, fault, owned)
+            if owned:
+                if not tally.frames:
+                    tally.first_pts = pts
+                tally.frames += 1
+                tally.mended_stamps += mend
+                tally.last_pts = pts
+                tally.end_pts = self.end_pts
+            elif pts < lower:
+                self.pts_before = pts
+            elif self.pts_after is None:
+                self.pts_after = pts
             yield frame, index, pts
+            if pts >= end:
+                break
+        tally.run_up += self._decoded - tally.frames
+        tally.settle(self.header)
 
     def frames(self, luma_rate: float = 2.0) -> Iterator[Frame]:
         """Yield every frame as detectors and signals see it, with the native luma plane at ``luma_rate`` instants a second."""
@@ -185,42 +181,20 @@ class SourceReader(AbstractContextManager["SourceReader"]):
             yield maker.make(frame, index, pts, with_luma=now != tick)
             tick = now
 
-    def failure(self) -> tuple[ErrorCode, str] | None:
-        """After the last frame: why the source is only partly usable, or None."""
-        tally, probe = self.tally, self.probe
-        end_s = max(tally.last_packet_s, float((tally.end_pts or 0) * probe.time_base))
-        first_s = float((tally.first_pts or 0) * probe.time_base)
-        announced = probe.announced_s
-        short = announced is not None and end_s - min(first_s, 0.0) < 0.9 * announced and announced - end_s > 0.5
-        few = probe.announced_frames is not None and tally.frames < 0.9 * probe.announced_frames
-        if short or (few and tally.errors == 0):
-            want = f"{announced:.1f} s" if short else f"{probe.announced_frames} frames"
-            return (
-                ErrorCode.TRUNCATED,
-                f"the header announces {want}, the file ends after {end_s:.1f} s and {tally.frames} frames",
-            )
-        if tally.damaged or tally.errors:
-            return (
-                ErrorCode.DAMAGED,
-                f"{tally.damaged_within(0, tally.frames)} of {tally.frames} frames are damaged or follow damage"
-                + (f"; {tally.errors} packets did not decode" if tally.errors else ""),
-            )
-        if tally.frames > 3 and tally.mended_stamps > 0.5 * tally.frames and self._stream.time_base is not None:
-            rate = self._stream.average_rate or self._stream.guessed_rate
-            if not rate:
-                return (
-                    ErrorCode.BAD_TIMESTAMPS,
-                    f"{tally.mended_stamps} of {tally.frames} time stamps are missing or run backwards",
-                )
-        return None
+    def _all_packets(self) -> Iterator[Packet]:
+        """Packets of all streams, from the first or from the codec keyframe where the piece's run-up begins."""
+        if self._piece.from_s is None:
+            return iter(self._container.demux())
+        packets, self._key_pts = packets_before(self._container, self._stream, self._piece)
+        return packets
 
-    def _nominal_step(self) -> int:
-        rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
-        return max(1, round(1 / (rate * self.probe.time_base)))
-
-    def _read_packets(self) -> Iterator[av.Packet]:
-        """Packets of the video stream; other streams are only looked at for where the file really ends."""
-        packets = self._container.demux()
+    def _read_packets(self, packets: Iterator[Packet]) -> Iterator[Packet[VideoStream]]:
+        """Packets of the video stream. Those of its sound are handed on; others only tell where the file really ends."""
+        video, audio = self._stream.index, None if self.audio is None else self.audio.index
+        sound_from = -inf if self._piece.from_s is None else self._piece.from_s - SOUND_S
+        sound_to = inf if self._piece.to_s is None else self._piece.to_s + SOUND_S
+        tally = self.tally
+        ticks_s = [float(stream.time_base or 0) for stream in self._container.streams]
         while True:
             try:
                 packet = next(packets)
@@ -230,33 +204,58 @@ class SourceReader(AbstractContextManager["SourceReader"]):
                 self.tally.errors += 1
                 yield from self._flush_packets()
                 return
+            index = packet.stream.index  # the last ones, which flush a decoder, have no index of their own
             stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is not None and packet.time_base is not None:
-                end = float((stamp + (packet.duration or 0)) * packet.time_base)
-                self.tally.last_packet_s = max(self.tally.last_packet_s, end)
-            if packet.stream is self._stream or packet.stream_index == self._stream.index:
-                yield packet
+            start = end = inf  # flushes a decoder
+            if stamp is not None:
+                start, end = stamp * ticks_s[index], (stamp + (packet.duration or 0)) * ticks_s[index]
+                if end > tally.last_packet_s:
+                    tally.last_packet_s = end
+            if index == video:
+                yield cast("Packet[VideoStream]", packet)
+            elif index == audio and end >= sound_from and start <= sound_to:
+                sound = cast("Packet[AudioStream]", packet)
+                if self._hear is not None:
+                    self._hear(sound)
+                elif self._head is None:
+                    self._unheard.append(sound)
 
-    def _flush_packets(self) -> Iterator[av.Packet]:
-        empty = av.Packet()
+    def _flush_packets(self) -> Iterator[Packet[VideoStream]]:
+        empty = cast("Packet[VideoStream]", Packet())
         empty.stream = self._stream
         yield empty
 
-    def _decode_packets(self) -> Iterator[tuple[av.video.frame.VideoFrame, bool]]:
-        """(frame, whether an error came before it)."""
-        pending = False
-        for packet in self._packets:
+    def _decode_packets(self) -> Iterator[Decoded]:
+        numbers: dict[int, int] = {}  # time stamp → number of the packet, of packets whose frames are not out yet
+        fault: int | None = None
+        for number, packet in enumerate(self._packets):
+            if packet.pts is not None:
+                numbers[packet.pts] = number
+                if len(numbers) > _HELD_BACK:
+                    del numbers[next(iter(numbers))]
+            faulty = packet.is_corrupt
+            frames: list[VideoFrame] = []
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
-                self.tally.errors += 1
-                pending = True
-                continue
+                faulty = True
+            if faulty and self._book_fault(packet.pts):
+                fault = number if fault is None else fault
+            self._decoded += len(frames)
             for frame in frames:
-                yield frame, pending
-                pending = False
+                pts = frame.pts
+                if pts is not None and pts < self._key_pts:
+                    continue  # a leading frame of the keyframe that was sought: it refers to frames that were not decoded
+                yield frame, None if pts is None else numbers.pop(pts, None), fault
+                fault = None
 
-    def _first_frames(self) -> list[tuple[av.video.frame.VideoFrame, bool]]:
+    def _book_fault(self, pts: int | None) -> bool:
+        """Count a faulty packet, if it is the piece's own; whether its fault matters: that of a leading frame does not."""
+        lower, upper = self.bounds
+        self.tally.errors += pts is None or lower <= pts < upper
+        return pts is None or pts >= self._key_pts
+
+    def _first_frames(self) -> list[Decoded]:
         self._rest = self._decode_packets()
         for item in self._rest:
             return [item]
@@ -268,80 +267,8 @@ class SourceReader(AbstractContextManager["SourceReader"]):
             + ", but not one frame decodes",
         )
 
-    def _all_frames(self) -> Iterator[tuple[av.video.frame.VideoFrame, bool]]:
+    def _all_frames(self) -> Iterator[Decoded]:
+        assert self._head is not None
         yield from self._head
         self._head = []
         yield from self._rest
-
-    def _probe(self, frame: av.video.frame.VideoFrame) -> Probe:
-        stream, container = self._stream, self._container
-        rotation = round(-(frame.rotation or 0) / 90.0) * 90 % 360
-        aspect = stream.sample_aspect_ratio or Fraction(1)
-        aspect = aspect if 0 < aspect < 100 else Fraction(1)
-        width, height = frame.width, frame.height
-        # Square pixels: stretch the axis that grows, so that no stored row or column is lost.
-        shown_w, shown_h = (round(width * aspect), height) if aspect >= 1 else (width, round(height / aspect))
-        if rotation in (90, 270):
-            shown_w, shown_h = shown_h, shown_w
-        assert stream.time_base is not None
-        return Probe(
-            container=container.format.name,
-            codec=stream.codec_context.name,
-            pixel_format=frame.format.name,
-            coded_width=width,
-            coded_height=height,
-            rotation=rotation,
-            sample_aspect_ratio=aspect,
-            width=shown_w,
-            height=shown_h,
-            stream_index=stream.index,
-            time_base=stream.time_base,
-            announced_frames=stream.frames or None,
-            announced_s=_announced_seconds(container, stream),
-            has_audio=len(container.streams.audio) > 0,
-            color_range={1: "tv", 2: "pc"}.get(int(frame.color_range)),
-            color_matrix=_MATRIX.get(int(frame.colorspace)),
-            color_transfer=_TRANSFER.get(int(frame.color_trc)),
-            color_primaries=_PRIMARIES.get(int(frame.color_primaries)),
-        )
-
-
-def _video_stream(container: av.container.InputContainer) -> av.video.stream.VideoStream:
-    for stream in container.streams.video:
-        if int(stream.disposition) & _ATTACHED_PICTURE:
-            continue
-        if stream.codec_context is None:
-            raise SourceFailure(ErrorCode.UNSUPPORTED, "the video stream's codec has no decoder here")
-        return stream
-    kinds = sorted({s.type for s in container.streams})
-    raise SourceFailure(
-        ErrorCode.NO_VIDEO_STREAM, "the file has no video stream" + (f", only {', '.join(kinds)}" if kinds else "")
-    )
-
-
-def _announced_seconds(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> float | None:
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
-
-
-# FFmpeg's names for the numbers of ISO/IEC 23091-2 (formerly H.273), which it uses as they are; 2 is "unspecified".
-_MATRIX = {
-    0: "gbr",
-    1: "bt709",
-    4: "fcc",
-    5: "bt470bg",
-    6: "smpte170m",
-    7: "smpte240m",
-    8: "ycgco",
-    9: "bt2020nc",
-    10: "bt2020c",
-}
-_TRANSFER = {
-    1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear", 11: "iec61966-2-4", 13: "iec61966-2-1",
-    14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67",
-}  # fmt: skip
-_PRIMARIES = {
-    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020", 10: "smpte428", 11: "smpte431",
-    12: "smpte432", 22: "ebu3213",
-}  # fmt: skip

@@ -1,7 +1,7 @@
 """Frames in, an H.264 mp4 out: one ffmpeg with one x264 thread, fed through a pipe, the same bytes each time.
 
-Frames travel as raw video in NUT, which keeps their time stamps, so variable frame rates survive. Stretching to square pixels,
-turning upright, shrinking and the change to 8-bit 4:2:0 in limited range happen in ffmpeg's filters.
+For frames that must be changed on the way; others take the shorter one (``inner_encoder``). Frames travel as raw video in NUT, which keeps their time stamps, so variable frame rates survive. Stretching to square pixels,
+turning upright, cropping, shrinking and the change to 8-bit 4:2:0 in limited range happen in ffmpeg's filters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import threading
 from collections import deque
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -24,12 +23,21 @@ import av
 import ffmpeg
 import imageio_ffmpeg
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
 
+from curation.clip_form import (
+    PIPE_SWS,
+    RGB,
+    TV,
+    Picture,
+    Timing,
+    colour_tags,
+    keyframe_due,
+    mp4_options,
+    x264_options,
+)
 from curation.pipe_formats import PC, full_range, pipe_format
 from curation.sound import Sound
 from curation.spans import CutError
-from curation.x264 import steady_params
 from schemas.errors import StorageError, UsageError
 from schemas.recipe import Export
 
@@ -39,11 +47,7 @@ _INSTALL = (
 )
 _SWS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
 """swscale with rounding that is the same on every processor."""
-_PIPE_SWS = int(
-    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INP
-)
 _TURNS = {90: (("transpose", "clock"),), 180: (("hflip", None), ("vflip", None)), 270: (("transpose", "cclock"),)}
-_RGB, _UNKNOWN, _TV, _BT709 = 0, 2, 1, 1  # numbers of ISO/IEC 23091-2; range: AVColorRange
 
 
 def ffmpeg_binary() -> str:
@@ -98,44 +102,6 @@ def _output_of(binary: str, option: str) -> str:
     return done.stdout
 
 
-def fitted_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """(width, height) of an encoded clip: even, short side at most ``short_side``, aspect kept, never enlarged, at least 2."""
-    least = min(width, height)
-    scale = 1.0 if least <= short_side else max(2, 2 * (short_side // 2)) / least
-
-    def even(side: int) -> int:
-        return max(2, min(2 * round(side * scale / 2), 2 * (side // 2)))
-
-    return even(width), even(height)
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long the clip is, and in which units."""
-
-    num_frames: int
-    length: int
-    """From the first frame to the end of the last, in ticks."""
-    timescale: int
-    """Ticks per second."""
-
-    @property
-    def fps(self) -> float:
-        return self.num_frames * self.timescale / self.length
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What the encoder must do to stored frames, besides encoding."""
-
-    rotation: int
-    """Clockwise degrees."""
-    width: int
-    """As displayed, before shrinking."""
-    height: int
-    square_pixels: bool
-
-
 class Encoder(contextlib.AbstractContextManager["Encoder"]):
     """One running ffmpeg. Write frames, then :meth:`finish`; leaving the context without that kills it.
 
@@ -159,7 +125,7 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
         if self._process is None:
             self._start(frame)
         raw = frame.reformat(
-            self._stream.width, self._stream.height, self._stream.pix_fmt, interpolation=_PIPE_SWS, threads=1
+            self._stream.width, self._stream.height, self._stream.pix_fmt, interpolation=PIPE_SWS, threads=1
         )  # untouched where it already fits
         raw.pts, raw.time_base = tick, Fraction(1, self._timing.timescale)
         try:
@@ -239,60 +205,53 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
 
     def _command(self, first: VideoFrame, name: str) -> Any:
         """The whole command line, as an ffmpeg-python node."""
-        settings, picture = self._settings, self._picture
-        width, height = fitted_size(picture.width, picture.height, settings.short_side)
+        picture = self._picture
+        width, height = picture.shown_size(self._settings.short_side)
         rgb = first.format.is_rgb or name == "rgb24"
-        source_range = PC if full_range(first) else _TV
-        matrix = _BT709 if rgb or int(first.colorspace) == _RGB else int(first.colorspace)
+        tags = colour_tags(first, rgb=rgb)
+        source_range = PC if full_range(first) else TV
         node = ffmpeg.input("pipe:0", format="nut", probesize=32, analyzeduration=0, threads=1).video
-        node = node.filter("setparams", range=source_range, colorspace=_RGB if rgb else matrix)
+        # Newer releases of ffmpeg encode with the tags that frames carry, older ones with those of the output.
+        carried = tags | {"range": source_range} | ({"colorspace": RGB} if rgb else {})
+        node = node.filter("setparams", **{n: v for n, v in carried.items() if n != "color_range"})
         for turn, argument in _TURNS.get(picture.rotation, ()):
             node = node.filter(turn, argument) if argument else node.filter(turn)
-        shrunk = (width, height) != (picture.width - picture.width % 2, picture.height - picture.height % 2)
         stored = (first.height, first.width) if picture.rotation in (90, 270) else (first.width, first.height)
-        if not shrunk and picture.square_pixels and stored == (picture.width, picture.height):
-            node = node.filter("crop", width, height, 0, 0)
+        left, top, box_width, box_height = picture.stored_box(*stored)
+        exact = picture.square_pixels and stored == (picture.width, picture.height)
+        if exact and (width, height) == (box_width - box_width % 2, box_height - box_height % 2):
+            # An odd row or column is cut off, not squeezed.
+            box_width, box_height = width, height
+        if (box_width, box_height) != stored:
+            node = node.filter("crop", box_width, box_height, left, top, exact=1)
         # The matrix only changes where the source is RGB and has none.
         matrices = {"out_color_matrix": "bt709"} if rgb else {}
-        node = node.filter("scale", width, height, flags=_SWS, in_range=source_range, out_range=_TV, **matrices)
+        node = node.filter("scale", width, height, flags=_SWS, in_range=source_range, out_range=TV, **matrices)
         node = node.filter("format", "yuv420p").filter("setsar", 1)
         streams = [node]
         if self._sound is not None:
             streams.append(
                 ffmpeg.input(str(self._sound.path), format="s16le", ar=self._sound.rate, ac=self._sound.channels).audio
             )
-        tags = {"colorspace": matrix, "color_primaries": int(first.color_primaries), "color_trc": int(first.color_trc)}
         return ffmpeg.output(
-            *streams, f"file:{self._out}", format="mp4", **self._x264(), **self._mp4(),
-            **{name: value for name, value in tags.items() if value != _UNKNOWN}, color_range=_TV,
+            *streams, f"file:{self._out}", format="mp4", **self._x264(), **self._mp4(), **tags
         ).global_args("-nostdin", "-hide_banner", "-nostats", "-loglevel", "error", "-filter_complex_threads", "1", "-y")  # fmt: skip
 
     def _x264(self) -> dict[str, Any]:
-        settings, timing = self._settings, self._timing
-        rate = Fraction(timing.fps).limit_denominator(10_000)
-        frame_s = 1 / timing.fps
-        interval = settings.keyframe_interval_s
-        # The last frame no more than the interval after a keyframe becomes the next one, going by the mean gap between frames.
-        # A limit in frames (-g) would say nothing about time at a variable rate, so it is set out of reach.
-        due = f"isnan(prev_forced_t)+gte(t-prev_forced_t,{max(0.0, interval - 0.999 * frame_s):.6f})"
+        timing = self._timing
+        due = f"isnan(prev_forced_t)+gte(t-prev_forced_t,{keyframe_due(timing, self._settings):.6f})"
         return {
-            "c:v": "libx264", "threads:v": 1, "preset": settings.preset, "crf": settings.crf, "pix_fmt": "yuv420p",
-            # A clip lies within one shot, so keyframes come only where they are asked for.
-            "sc_threshold": 0, "forced-idr": 1, "force_key_frames": f"expr:{due}", "g": 1 << 30,
-            "x264-params": ":".join((f"fps={rate.numerator}/{rate.denominator}", *steady_params())),
+            "c:v": "libx264", "threads:v": 1, "pix_fmt": "yuv420p", "flags:v": "+bitexact",
+            **x264_options(timing, self._settings), "force_key_frames": f"expr:{due}",
             "fps_mode": "passthrough", "enc_time_base": f"1/{timing.timescale}",
             # A frame is shown until the next time stamp; only the last packet's duration is written, and makes up the whole.
             "bsf:v": f"setts=pts=PTS:dts=DTS:duration='max(1,if(eq(N,{timing.num_frames - 1}),{timing.length}+STARTDTS-DTS,{timing.length}-PTS))'",
         }  # fmt: skip
 
     def _mp4(self) -> dict[str, Any]:
-        options: dict[str, Any] = {
-            "map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact", "flags:v": "+bitexact",
-            "movflags": "+faststart+negative_cts_offsets", "video_track_timescale": self._timing.timescale,
-        }  # fmt: skip
+        options = mp4_options(self._timing, sound=self._sound is not None) | {"map_metadata": -1, "map_chapters": -1}
         if self._sound is None:
-            # Without an edit list no reader can see other frames than another.
-            return options | {"use_editlist": 0}
+            return options
         return options | {"c:a": "aac", "b:a": "128k", "threads:a": 1, "flags:a": "+bitexact"}
 
 

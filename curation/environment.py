@@ -7,7 +7,17 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-_WHEELS = ("av", "opencv-python-headless", "numpy", "scenedetect-headless", "pyarrow", "duckdb")
+# Of what the scan, the text detector and the tables are made with.
+_WHEELS = (
+    "av",
+    "opencv-python-headless",
+    "numpy",
+    "scenedetect-headless",
+    "pyarrow",
+    "duckdb",
+    "onnxruntime",
+    "rapidocr",
+)
 
 
 def engine_version() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ from curation.storage import storage_errors
 from schemas.ids import fingerprint
 from schemas.recipe import Export
 
-CUT_VERSION = 1
+CUT_VERSION = 2
 """Raised when the same settings would cut other bytes."""
+CUT_COLUMNS = tuple(field.name for field in fields(CutResult))
+"""Columns of a shard's index that hold what came of a cut. A clip that is taken over keeps what its cut cost: the bytes of an index
+do not depend on what was there before."""
 
 
 def cut_settings(settings: Export) -> dict[str, Any]:
@@ -75,8 +78,7 @@ def find_finished(corpus: Corpus, wanted: set[str], settings: Export, folder: Pa
                 continue
             with storage_errors(f"Writing to `{folder}`"):
                 mp4_path(folder, row["clip_id"]).write_bytes(data)
-                facts = {k: row[k] for k in ("how", "start_frame", "end_frame", "num_frames", "width", "height", "fps")}
-                note_finished(folder, row["clip_id"], CutResult(**facts, frames_decoded=0))
+                note_finished(folder, row["clip_id"], CutResult(**{k: row[k] for k in CUT_COLUMNS}))
             missing.discard(row["clip_id"])
             found += 1
     return found

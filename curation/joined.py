@@ -1,19 +1,28 @@
 """One wide row per clip: the columns that rules, queries and the report speak of.
 
-Clip columns are bare; columns of other tables carry a prefix (``source_``, ``caption_``, ``selection_``, ``shard_``) unless their name
-begins with it already. `stiv query` shows the same names as the view ``clips_all``.
+Clip columns are bare; columns of other tables carry a prefix (``source_``, ``text_``, ``caption_``, ``selection_``, ``shard_``) unless
+their name begins with it already. `stiv query` shows the same names as the view ``clips_all``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-from curation.corpus import Corpus
+from curation.corpus import FEATURE_TABLES, Corpus
 from schemas.tables import CAPTIONS, CLIPS, DECISIONS, SELECTIONS, SHARDS, SOURCES, TABLES, Table
 
-PREFIX = {"sources": "source", "captions": "caption", "selections": "selection", "shards": "shard", "decisions": ""}
+FEATURES = tuple(TABLES[name] for name in FEATURE_TABLES)
+
+PREFIX = {
+    "sources": "source",
+    **{t: t for t in FEATURE_TABLES},
+    "captions": "caption",
+    "selections": "selection",
+    "shards": "shard",
+    "decisions": "",
+}
 
 
 def joined_name(table: str, column: str) -> str:
@@ -28,19 +37,24 @@ def joined_columns(table: Table, keys: Iterable[str] = ("clip_id", "source_id"))
 
 
 CLIPS_ALL: list[tuple[str, str, str]] = [("clips", c, c) for c in CLIPS.names] + [
-    (t.name, c, n) for t in (SOURCES, SELECTIONS, CAPTIONS, DECISIONS, SHARDS) for c, n in joined_columns(t)
+    (t.name, c, n) for t in (SOURCES, *FEATURES, SELECTIONS, CAPTIONS, DECISIONS, SHARDS) for c, n in joined_columns(t)
 ]
 """(table, column, name in the wide row) for every column of `clips_all`."""
 
 
 def scan_schema() -> pa.Schema:
-    """Columns that rules of `select` may use: clips and their sources."""
-    return pa.schema([*CLIPS.arrow, *(SOURCES.arrow.field(c).with_name(n) for c, n in joined_columns(SOURCES))])
+    """Columns that are known of every clip after the scan: clips and their sources."""
+    return pa.schema([*CLIPS.arrow, *_fields(SOURCES)])
+
+
+def select_schema() -> pa.Schema:
+    """Columns that rules of `select` may use: those of the scan, and the features."""
+    return pa.schema([*scan_schema(), *(field for table in FEATURES for field in _fields(table))])
 
 
 def caption_schema() -> pa.Schema:
     """Columns that rules of `judge` may use: those of `select` and the captions."""
-    return pa.schema([*scan_schema(), *(CAPTIONS.arrow.field(c).with_name(n) for c, n in joined_columns(CAPTIONS))])
+    return pa.schema([*select_schema(), *_fields(CAPTIONS)])
 
 
 def wide_schema() -> pa.Schema:
@@ -57,6 +71,22 @@ def read_scanned(corpus: Corpus, part: int) -> pa.Table:
     return _beside(clips, sources.take(rows), joined_columns(SOURCES))
 
 
+def read_measured(corpus: Corpus, part: int, features: Mapping[str, str]) -> pa.Table:
+    """A part's clips with the columns of their sources and of every feature, in the order of the clips.
+
+    Args:
+        features: feature's table → folder of the variant to read. The columns of the others, and of clips without a row, are NULL.
+    """
+    wide = read_scanned(corpus, part)
+    ids = wide.column("clip_id").to_pylist()
+    for table in FEATURES:
+        folder = features.get(table.name)
+        found = table.arrow.empty_table() if folder is None else corpus.read(table.name, part, folder)
+        place = {c: i for i, c in enumerate(found.column("clip_id").to_pylist())}
+        wide = _beside(wide, found.take(pa.array([place.get(c) for c in ids], pa.int64())), joined_columns(table))
+    return wide
+
+
 def add_captions(wide: pa.Table, captions: pa.Table) -> pa.Table:
     """The rows of ``wide`` that have a caption row, with the captions' columns, in the order of ``wide``."""
     place = {c: i for i, c in enumerate(captions.column("clip_id").to_pylist())}
@@ -68,5 +98,14 @@ def add_captions(wide: pa.Table, captions: pa.Table) -> pa.Table:
 
 def _beside(left: pa.Table, right: pa.Table, columns: list[tuple[str, str]]) -> pa.Table:
     for column, name in columns:
-        left = left.append_column(right.schema.field(column).with_name(name), right.column(column))
+        left = left.append_column(_field(right.schema.field(column), name), right.column(column))
     return left
+
+
+def _fields(table: Table) -> list[pa.Field]:
+    return [_field(table.arrow.field(column), name) for column, name in joined_columns(table)]
+
+
+def _field(field: pa.Field, name: str) -> pa.Field:
+    """A column of a joined table: NULL where there is nothing to join."""
+    return field.with_name(name).with_nullable(True)

@@ -60,7 +60,7 @@ def open_container(path: str | Path) -> av.container.InputContainer:
     path = Path(path)
     try:
         with path.open("rb") as handle:
-            head = handle.read(16)
+            head = handle.read(32)
     except FileNotFoundError:
         raise SourceFailure(ErrorCode.NOT_FOUND, "the file is not there") from None
     except PermissionError:
@@ -73,6 +73,11 @@ def open_container(path: str | Path) -> av.container.InputContainer:
         raise SourceFailure(
             ErrorCode.UNSUPPORTED, "the file is a playlist or script that names other files, not a video itself"
         )
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        # The animation flag of the WebP container. FFmpeg has no demuxer that gives more than a still picture.
+        if head[12:16] == b"VP8X" and head[20] & 2:
+            raise SourceFailure(ErrorCode.UNSUPPORTED, "the file is an animated WebP, for which there is no decoder")
+        raise SourceFailure(ErrorCode.STILL_IMAGE, "the file is a WebP picture, not a video")
     for magic, kind in _STILL_MAGIC.items():
         # An animated PNG has the same first bytes as a still one; the demuxer tells them apart below.
         if head.startswith(magic) and kind != "PNG":

@@ -1,15 +1,22 @@
-"""The plan: the listing, once, as parts. A part is the unit of work, of commit and of everything that follows."""
+"""The plan: the listing, once, as parts. A part is the unit of work, of commit and of everything that follows.
+
+All segments of a source lie in one part, one after the other: so frames can be counted on from one to the next and a source has one
+row, without waiting for another part. A part with one very long file may therefore take longer than ``plan.part_minutes``; its segments
+are still separate pieces of work for all processors of a machine.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from curation.child import sha256_of
 from curation.corpus import Corpus
 from curation.listing import Entry, uri_to_path
+from curation.segments import Piece, divide
 from schemas.errors import ERROR_CODES, ErrorCode
 from schemas.ids import digest, segment_id
 from schemas.recipe import Plan
@@ -25,6 +32,10 @@ UNKNOWN_SIZE = 20_000_000
 """Taken for a source whose size the listing does not tell."""
 
 
+Divider = Callable[[Path, int | None, Plan], list[Piece]]
+"""Says in which pieces a file of some size is to be scanned; see :func:`curation.segments.divide`."""
+
+
 @dataclass(frozen=True)
 class Planned:
     """What planning did: parts made now, and how many listed sources were new, known or changed."""
@@ -38,7 +49,8 @@ class Planned:
 def group(entries: Sequence[Entry], settings: Plan) -> Iterator[list[Entry]]:
     """Split a listing into parts: a fixed function of the listing and the recipe, never of the machine.
 
-    Entries are ordered by a hash of their relative path, so that neighbours (one camera, one uploader) mix.
+    Entries are ordered by a hash of their relative path, so that neighbours (one camera, one uploader) mix. A long file counts with all
+    its segments.
     """
     budget = settings.part_minutes * 60
     part: list[Entry] = []
@@ -54,10 +66,15 @@ def group(entries: Sequence[Entry], settings: Plan) -> Iterator[list[Entry]]:
         yield part
 
 
-def extend_plan(corpus: Corpus, entries: Iterable[Entry], limit: int | None = None) -> Planned:
+def extend_plan(
+    corpus: Corpus, entries: Iterable[Entry], limit: int | None = None, divider: Divider = divide
+) -> Planned:
     """Append parts for sources that the plan does not hold yet. Old parts stay as they are.
 
     A known file with another size or modification time counts as a new source only if its content differs.
+
+    Args:
+        divider: looks into large files and says in which pieces they are to be scanned.
     """
     known = {row["uri"]: row for row in _planned_rows(corpus)}
     taken = {row["rel_path"] for row in known.values()}
@@ -82,16 +99,16 @@ def extend_plan(corpus: Corpus, entries: Iterable[Entry], limit: int | None = No
             entry = _renamed(entry, taken)
         taken.add(entry.rel_path)
         fresh.append(entry)
-    made = _append(corpus, fresh)
+    made = _append(corpus, fresh, divider)
     return Planned(made, new=len(fresh) - changed, known=seen, changed=changed)
 
 
-def _append(corpus: Corpus, entries: Sequence[Entry]) -> list[int]:
+def _append(corpus: Corpus, entries: Sequence[Entry], divider: Divider) -> list[int]:
     """Write new parts and commit them all at once."""
     first = len(corpus.parts())
     made = []
     for number, members in enumerate(group(entries, corpus.recipe.plan), first):
-        corpus.write("plan", number, [_row(entry) for entry in members])
+        corpus.write("plan", number, [row for entry in members for row in _rows(entry, corpus.recipe.plan, divider)])
         made.append(number)
     if made:
         # One small file commits all new parts at once: a kill between two of them would otherwise leave another grouping.
@@ -131,7 +148,7 @@ def _content_of(uri: str) -> str | None:
         return None  # cannot be read: a new row, and the scan says why
 
 
-def retry_failed(corpus: Corpus) -> Planned:
+def retry_failed(corpus: Corpus, divider: Divider = divide) -> Planned:
     """Append parts with the sources that failed for a reason that may have passed. Their newest row will count."""
     planned: dict[str, dict[str, Any]] = {}
     latest: dict[str, dict[str, Any]] = {}
@@ -146,7 +163,7 @@ def retry_failed(corpus: Corpus) -> Planned:
             latest.update({row["uri"]: {"status": "waiting", "error_code": None} for row in rows})
     again = [u for u, r in latest.items() if r["status"] == "error" and ERROR_CODES[ErrorCode(r["error_code"])][0]]
     entries = [_entry(planned[uri]) for uri in again]
-    made = _append(corpus, entries)
+    made = _append(corpus, entries, divider)
     return Planned(made, new=len(entries), known=len(latest) - len(entries), changed=0)
 
 
@@ -163,19 +180,24 @@ def _entry(row: dict[str, Any]) -> Entry:
     )
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    return {
-        "segment_id": segment_id(entry.rel_path, entry.size, entry.mtime_ns, 0, 1),
-        "uri": entry.uri,
-        "rel_path": entry.rel_path,
-        "bytes": entry.size,
-        "mtime_ns": entry.mtime_ns,
-        "segment": 0,
-        "segments": 1,
-        "from_s": None,
-        "to_s": None,
-        "caption": entry.caption,
-        "license": entry.license,
-        "tags": list(entry.tags) if entry.tags is not None else None,
-        "extra": sorted(entry.extra.items()) if entry.extra else None,
-    }
+def _rows(entry: Entry, settings: Plan, divider: Divider) -> list[dict[str, Any]]:
+    """One row for each segment of a source."""
+    pieces = divider(uri_to_path(entry.uri), entry.size, settings)
+    return [
+        {
+            "segment_id": segment_id(entry.rel_path, entry.size, entry.mtime_ns, number, len(pieces)),
+            "uri": entry.uri,
+            "rel_path": entry.rel_path,
+            "bytes": entry.size,
+            "mtime_ns": entry.mtime_ns,
+            "segment": number,
+            "segments": len(pieces),
+            "from_s": piece.from_s,
+            "to_s": piece.to_s,
+            "caption": entry.caption,
+            "license": entry.license,
+            "tags": list(entry.tags) if entry.tags is not None else None,
+            "extra": sorted(entry.extra.items()) if entry.extra else None,
+        }
+        for number, piece in enumerate(pieces)
+    ]

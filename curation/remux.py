@@ -3,8 +3,7 @@
 Cutting by time stamps spoils the end of a stream copy: a frame may be stored before others that are shown earlier, so the
 packets up to an instant are not the frames up to it. Packets are therefore taken in decoding order, whose every beginning can be
 decoded, and only as many as show no gap. Leading frames (stored after the first keyframe, shown before it) refer to frames that
-are not in the file and are left out. The result is decoded once to prove it, and compared with the source where the first keyframe
-does not by itself rule out references to frames before it.
+are not in the file and are left out. What was written is then put to the proof (``copy_check``).
 """
 
 from __future__ import annotations
@@ -13,26 +12,25 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import av
 from av.audio.stream import AudioStream
 from av.packet import Packet
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from curation.copy_check import CopyRefused, check_copy, open_headers
 from curation.keyframes import starts_afresh
 from curation.opening import open_container
-from curation.spans import Ledger, SeekFailed, SourceSpan, packets_from_keyframe, sought_frames, video_stream
+from curation.pipe_formats import PC
+from curation.spans import Ledger, SeekFailed, SourceSpan, packets_from_keyframe, video_stream
 from curation.timescale import ticks, timescale_of
 from schemas.recipe import Export
 
 CODECS = ("h264", "hevc", "vp9", "av1")
 """Codecs that mp4 holds and common readers decode."""
 _SOUND_CODECS = ("aac", "mp3", "opus", "ac3", "eac3", "alac", "flac")
-_PC = 2  # AVCOL_RANGE_JPEG
 _REORDER = 32
 """Packets to look past the end for one that is shown before it: H.264 and HEVC hold back at most 16 frames."""
 _LEAST_S, _LEAST_SHARE = 2, Fraction(4, 5)
@@ -68,8 +66,8 @@ class Copied:
 
 def plan_copy(
     stamps: Sequence[tuple[int, bool]], span: SourceSpan, *, tolerance: int, interval: int, least: int
-) -> CopyPlan | None:
-    """Choose packets; None where a copy would start too late, be too short, or have keyframes too far apart.
+) -> CopyPlan:
+    """Choose packets.
 
     Args:
         stamps: (pts, is codec keyframe) of the stream's packets in decoding order, from a keyframe shown at or before the span
@@ -77,15 +75,18 @@ def plan_copy(
         tolerance: how much later than the span the copy may start, in pts steps, as all that follow.
         interval: longest distance between codec keyframes, and from the last one to the end.
         least: shortest copy.
+
+    Raises:
+        CopyRefused: a copy would start too late, be too short, or have keyframes too far apart.
     """
     start, end = span.start_pts, span.end_pts
     if sum(start <= pts < end for pts, _ in stamps) != span.num_frames or len({pts for pts, _ in stamps}) != len(
         stamps
     ):
-        return None
+        raise CopyRefused("the times of its packets are not those of its frames")
     first = next((i for i, (pts, key) in enumerate(stamps) if key and pts >= start), None)
     if first is None or stamps[first][0] > min(start + tolerance, end - 1):
-        return None
+        raise CopyRefused("no codec keyframe lies at its start or within the tolerance after it")
     first_pts = stamps[first][0]
     trailing = [i for i in range(first, len(stamps)) if stamps[i][0] >= first_pts]
     # Shown first among the packets from here on: what is taken must all be shown before it.
@@ -106,10 +107,10 @@ def plan_copy(
     end_pts = end if after is None else min(end, after)
     chosen = tuple(trailing[:taken])
     keyframes = [stamps[i][0] for i in chosen if stamps[i][1]]
-    if end_pts - first_pts < least or any(
-        b - a > interval for a, b in zip(keyframes, [*keyframes[1:], end_pts], strict=True)
-    ):
-        return None
+    if end_pts - first_pts < least:
+        raise CopyRefused("what can be copied of it is too short")
+    if any(b - a > interval for a, b in zip(keyframes, [*keyframes[1:], end_pts], strict=True)):
+        raise CopyRefused("its codec keyframes are too far apart")
     return CopyPlan(
         chosen=chosen,
         start_pts=first_pts,
@@ -131,22 +132,32 @@ def decoding_times(shown: Sequence[int]) -> list[int]:
     return [ordered[n - delay] if n >= delay else ordered[0] - (delay - n) * step for n in range(len(ordered))]
 
 
-def copy_span(span: SourceSpan, time_base: Fraction, settings: Export, out: Path, ledger: Ledger) -> Copied | None:
-    """Write the copied span to ``out``; None where the source does not allow an exact copy (``out`` may then hold rubbish).
+def copy_span(
+    span: SourceSpan, codec: str, faultless: bool, time_base: Fraction, settings: Export, out: Path, ledger: Ledger
+) -> Copied:
+    """Write the copied span to ``out``. ``codec`` is the source's, as FFmpeg names it; ``faultless``: the scan found nothing wrong.
 
     Raises:
+        CopyRefused: the source does not allow an exact copy (``out`` may then hold rubbish).
         SourceFailure: the source does not open.
     """
-    with open_container(span.path) as container:
+    keep_sound = settings.audio == "keep"
+    quick = None if keep_sound else open_headers(span.path, codec)  # sound may need more than headers tell
+    with quick or open_container(span.path) as container:
         stream = video_stream(container, span.stream_index)
-        if stream.codec_context.codec.canonical_name not in CODECS or stream.codec_context.color_range == _PC:
-            return None
+        codec, extradata = stream.codec_context.codec.canonical_name, stream.codec_context.extradata
+        if codec not in CODECS:
+            raise CopyRefused(f"mp4 readers do not take the codec {codec}")
+        if stream.codec_context.color_range == PC:
+            raise CopyRefused("the picture is not 8-bit 4:2:0 in limited range")
         try:
-            packets = list(_packets_around(packets_from_keyframe(container, stream, span.start_pts), span.end_pts))
+            found = packets_from_keyframe(container, stream, span.start_pts)
+            # Matroska stores no decoding times; FFmpeg makes them up from what it learns by decoding.
+            packets = list(_packets_around(found, span.end_pts, timed=quick is None or "mp4" in container.format.name))
         except (SeekFailed, av.error.FFmpegError):
-            return None
+            raise CopyRefused("its packets cannot be found by seeking") from None
         if any(p.pts is None or p.is_corrupt or p.is_discard or p.has_sidedata("new_extradata") for p in packets):
-            return None
+            raise CopyRefused("packets are damaged, have no time, or change the decoder's settings")
         length = span.end_pts - span.start_pts
         plan = plan_copy(
             [(p.pts, p.is_keyframe) for p in packets if p.pts is not None],
@@ -155,47 +166,46 @@ def copy_span(span: SourceSpan, time_base: Fraction, settings: Export, out: Path
             interval=round(Fraction(settings.copy_keyframe_interval_s) / time_base),
             least=int(min(_LEAST_S / time_base, _LEAST_SHARE * length)),
         )
-        if plan is None:
-            return None
         chosen = [packets[i] for i in plan.chosen]
-        codec, extradata = stream.codec_context.codec.canonical_name, stream.codec_context.extradata
         proven = not plan.leading and starts_afresh(codec, extradata, bytes(chosen[0]))
-        shown = _write(container, stream, chosen, plan, time_base, settings.audio == "keep", out)
-    if shown is None:
-        return None
-    size = _check(
-        out,
-        shown,
-        ledger,
-        None if proven else SourceSpan(span.path, span.stream_index, plan.start_pts, plan.end_pts, len(shown)),
-    )
-    return None if size is None else Copied(plan.skipped, len(shown), plan.start_pts, plan.end_pts, *size)
+        shown = _write(container, stream, chosen, plan, time_base, keep_sound, out)
+        same = [bytes(packet) for packet in chosen] if proven and faultless else None
+    start, end = plan.start_pts, plan.end_pts
+    compared = None if proven else SourceSpan(span.path, span.stream_index, start, end, len(shown))
+    size = check_copy(out, shown, ledger, same=same, source=compared)
+    return Copied(plan.skipped, len(shown), start, end, *size)
 
 
-def _packets_around(packets: Iterator[Packet[VideoStream]], end_pts: int) -> Iterator[Packet[VideoStream]]:
-    """Packets until none can come any more that is shown before ``end_pts``."""
+def _packets_around(
+    packets: Iterator[Packet[VideoStream]], end_pts: int, *, timed: bool
+) -> Iterator[Packet[VideoStream]]:
+    """Packets until none can come any more that is shown before ``end_pts``. ``timed``: their decoding times can be relied on."""
     later = 0
     for packet in packets:
         if not packet.size:
             return
         yield packet
         later += packet.pts is not None and packet.pts >= end_pts
-        if later >= _REORDER or (packet.dts is not None and packet.dts >= end_pts):
+        if later >= _REORDER or (timed and packet.dts is not None and packet.dts >= end_pts):
             return
 
 
 def _write(
     container: av.container.InputContainer, stream: VideoStream, chosen: Sequence[Packet[VideoStream]], plan: CopyPlan,
     time_base: Fraction, keep_sound: bool, out: Path,
-) -> list[int] | None:  # fmt: skip
-    """Write the mp4; returns when its frames are shown, in order, in ticks of its track. None where the sound cannot be copied."""
+) -> list[int]:  # fmt: skip
+    """Write the mp4; returns when its frames are shown, in order, in ticks of its track.
+
+    Raises:
+        CopyRefused: the sound cannot be copied, or two frames fall on one tick.
+    """
     timescale = timescale_of(time_base)
     shown = [ticks(p.pts - plan.start_pts, time_base, timescale) for p in chosen if p.pts is not None]
     if len(set(shown)) != len(shown):
-        return None
+        raise CopyRefused("two frames fall on one tick of the mp4's clock")
     sound = next((s for s in container.streams.audio if s.codec_context is not None), None) if keep_sound else None
     if sound is not None and sound.codec_context.codec.canonical_name not in _SOUND_CODECS:
-        return None
+        raise CopyRefused(f"mp4 readers do not take sound of the codec {sound.codec_context.codec.canonical_name}")
     options = {
         "fflags": "+bitexact",
         "movflags": "+faststart+negative_cts_offsets",
@@ -251,47 +261,3 @@ def _sound_feed(
             packet.pts = packet.dts = round((time - start) / base)
             packet.duration, packet.time_base, packet.stream = round(length / base), base, track
             yield time - start, packet
-
-
-def _check(out: Path, shown: Sequence[int], ledger: Ledger, source: SourceSpan | None) -> tuple[int, int] | None:
-    """(width, height) where the mp4 decodes to frames shown at exactly these ticks, all 4:2:0, 8-bit, of one size, and the same
-    as those of ``source``, if given; else None."""
-    truth = None if source is None else _fingerprints(source, ledger)
-    size: tuple[int, int] | None = None
-    count = 0
-    with open_container(out) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "NONE"
-        stream.codec_context.thread_count = 1
-        try:
-            for frame in container.decode(stream):
-                ledger.frames += 1
-                if count >= len(shown) or frame.pts != shown[count] or frame.is_corrupt:
-                    return None
-                if frame.format.name != "yuv420p" or int(frame.color_range) == _PC:
-                    return None
-                if size is not None and size != (frame.width, frame.height):
-                    return None
-                if truth is not None and next(truth, None) != fingerprint(frame):
-                    return None
-                size = (frame.width, frame.height)
-                count += 1
-        except (av.error.FFmpegError, SeekFailed):
-            return None
-    return size if count == len(shown) else None
-
-
-def _fingerprints(source: SourceSpan, ledger: Ledger) -> Iterator[bytes]:
-    """Of the source's frames, decoded from a keyframe before the copied one, so that nothing they refer to is missing."""
-    for frame, _ in sought_frames(source, source.start_pts - 1, ledger):
-        yield fingerprint(frame)
-
-
-def fingerprint(frame: VideoFrame) -> bytes:
-    """Hash of a planar 8-bit frame's pixels, without the padding of its rows."""
-    digest = blake2b(digest_size=16)
-    for plane in frame.planes:
-        data = memoryview(plane)
-        for row in range(plane.height):
-            digest.update(data[row * plane.line_size : row * plane.line_size + plane.width])
-    return digest.digest()

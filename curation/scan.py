@@ -8,30 +8,41 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from av.audio.stream import AudioStream
+from av.packet import Packet
+
 from curation.decode import SourceReader, open_source
-from curation.frames import TIMED, Transition
+from curation.frames import TIMED, Span, Transition
+from curation.hearing import Hearing
 from curation.pixels import FrameMaker
-from curation.shots import ClipMaker, ClipSpan, ShotFinder
+from curation.segments import NEVER, WHOLE, Piece
+from curation.shots import ClipMaker, ClipSpan
+from curation.shots.backends import clip_settings, make_finder
+from curation.shots.network import ShotNetwork
 from curation.signals import SignalSet
+from curation.signals.loudness import Loudness
 from curation.source_rows import source_columns
 from curation.stills import CANDIDATES_PER_SECOND, Still, StillPicker
 from schemas import ids
 from schemas.recipe import Scan
 
-NEVER = 1 << 62
-
 
 @dataclass
 class ScanResult:
-    """What one pass found. Stills lie in the file that was handed in; clips name their byte ranges in it."""
+    """What one pass found. Stills lie in the file that was handed in; clips name their byte ranges in it.
+
+    Frames are counted from the first that the pass owns: of the source, or of the segment.
+    """
 
     source: dict[str, Any]
     """Columns of `sources` except identity and manifest."""
     transitions: list[dict[str, Any]] = field(default_factory=list)
     clips: list[dict[str, Any]] = field(default_factory=list)
     """Columns of `clips`, with ``stills``: list of (frame, offset, size) in the stills file."""
+    segment: dict[str, Any] | None = None
+    """What :mod:`curation.assemble` must know to join it with its neighbours."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """CPU seconds by kind of work, estimated from every ``TIMED``-th frame. For the run's record, never for a table."""
+    """CPU seconds by kind of work, estimated from every ``TIMED``-th frame (stills: all). For the run's record, never for a table."""
     rescanned_frames: int = 0
     """Frames of a first pass with several threads that was thrown away. Depends on the machine, so for the run's record too."""
 
@@ -43,18 +54,24 @@ def scan_source(
     stills_file: BinaryIO,
     *,
     threads: int = 1,
+    piece: Piece = WHOLE,
+    network: ShotNetwork | None = None,
     alive: Callable[[], None] = lambda: None,
 ) -> ScanResult:
-    """Scan one source.
+    """Scan one source, or one segment of it.
 
     Args:
+        source_id: what rows and clip ids are made with; those of a source in several segments are named when it is assembled.
+        piece: the span to scan. A segment is decoded with one thread.
+        network: for backends that need one.
         alive: called after every frame, so that a watcher can tell slow from stuck.
 
     Raises:
         SourceFailure: nothing of the source is usable.
     """
-    with open_source(path, threads, max_pixels=settings.max_pixels) as reader:
-        run = _Pass(reader, source_id, settings, stills_file)
+    threads = threads if piece == WHOLE else 1
+    with open_source(path, threads, max_pixels=settings.max_pixels, piece=piece) as reader:
+        run = _Pass(reader, source_id, settings, stills_file, network)
         run.run(alive)
         if threads != 1 and reader.failure() is not None:
             # Damaged and truncated files decode differently with several threads, which may even hide the error: only the
@@ -62,7 +79,7 @@ def scan_source(
             spent = reader.tally.frames
             stills_file.seek(0)
             stills_file.truncate()
-            result = scan_source(path, source_id, settings, stills_file, threads=1, alive=alive)
+            result = scan_source(path, source_id, settings, stills_file, network=network, alive=alive)
             result.rescanned_frames = spent
             return result
         return run.result()
@@ -71,58 +88,88 @@ def scan_source(
 class _Pass:
     """State of one forward pass."""
 
-    def __init__(self, reader: SourceReader, source_id: str, settings: Scan, stills_file: BinaryIO) -> None:
+    def __init__(
+        self, reader: SourceReader, source_id: str, settings: Scan, stills_file: BinaryIO, network: ShotNetwork | None
+    ) -> None:
         self._reader = reader
         self._source_id = source_id
         self._settings = settings
         self._file = stills_file
-        self._finder = ShotFinder(settings.shots)
-        self._maker = ClipMaker(settings.shots)
+        self._finder = make_finder(settings.shots, network)
+        lower, upper = reader.bounds
+        self._maker = ClipMaker(
+            clip_settings(settings.shots),
+            owned_from=None if lower == -NEVER else lower,
+            owned_to=None if upper == NEVER else upper,
+        )
+        self._frame_maker = FrameMaker(reader.probe)
         self._signals = SignalSet()
+        self._loudness = Loudness()
         self._stills = StillPicker(settings.stills)
-        self._found: list[tuple[Transition, float, float]] = []
+        self._found: list[tuple[Transition, int, int]] = []  # with the time stamps of its two ends
         self._clips: list[dict[str, Any]] = []
-        self._times: dict[int, float] = {}
-        self._seconds = {"decode": 0.0, "frames": 0.0, "shots": 0.0, "signals": 0.0, "stills": 0.0}
+        self._spans: list[Span] = []  # of the clips
+        self._pts: dict[int, int] = {}  # of the frames that a transition or clip to come may name
+        self._first = 0  # number of the first frame that the pass owns
+        self._stop = 0  # number of the first frame after those
+        self._seconds = {"decode": 0.0, "frames": 0.0, "shots": 0.0, "signals": 0.0, "stills": 0.0, "sound": 0.0}
+        if reader.audio is not None:
+            self._hearing = Hearing(reader.audio, self._loudness)
+            reader.listen(self._hear)
 
     def run(self, alive: Callable[[], None]) -> None:
-        reader, probe = self._reader, self._reader.probe
-        maker = FrameMaker(probe)
+        """Read every frame. Those before the piece are run-up for all, those after it for the shot finder alone."""
+        reader, maker, finder, signals = self._reader, self._frame_maker, self._finder, self._signals
+        lower, upper = reader.bounds
+        num, den = reader.probe.time_base.as_integer_ratio()
+        luma_rate, short_side = signals.luma_rate, self._settings.stills.short_side
         luma_tick = still_tick = -NEVER
+        index = -1
         start = self._now(0)
         for raw, index, pts in reader.decoded():
             mark = self._spend("decode", start, index)
-            seconds = float(pts * probe.time_base)
-            luma_now, still_now = int(seconds * self._signals.luma_rate // 1), int(seconds * CANDIDATES_PER_SECOND // 1)
+            seconds = pts * num / den
+            luma_now, still_now = int(seconds * luma_rate // 1), int(seconds * CANDIDATES_PER_SECOND // 1)
             frame = maker.make(raw, index, pts, with_luma=luma_now != luma_tick)
-            luma_tick = luma_now
             mark = self._spend("frames", mark, index)
-            self._signals.push(frame)
-            mark = self._spend("signals", mark, index)
-            if still_now != still_tick:
-                still_tick = still_now
-                jpeg = maker.still(raw, self._settings.stills.short_side, self._settings.stills.quality)
-                self._stills.add(Still(index, seconds, jpeg))
-                mark = self._spend("stills", mark, index)
-            self._times[index] = seconds
-            self._maker.push_time(index, pts, seconds)
-            self._note(self._finder.push(frame), self._finder.settled)
+            if pts < lower:
+                self._first = index + 1
+            if pts < upper:
+                self._stop = index + 1
+                signals.push(frame)
+                mark = self._spend("signals", mark, index)
+                if still_now != still_tick and pts >= lower:
+                    # Two in a second: each is timed.
+                    mark = time.thread_time()
+                    self._stills.add(Still(index, seconds, maker.shrunk(raw, short_side)))
+                    self._seconds["stills"] -= mark
+                    mark = time.thread_time()
+                    self._seconds["stills"] += mark
+            luma_tick, still_tick = luma_now, still_now
+            self._pts[index] = pts
+            found = finder.push(frame)
+            self._maker.push_time(index, pts, seconds, finder.change)
+            self._note(found, finder.settled)
             self._spend("shots", mark, index)
             alive()
             start = self._now(index + 1)
-        tally = reader.tally
-        end_pts = tally.end_pts if tally.end_pts is not None else 0
-        self._times[tally.frames] = float(end_pts * probe.time_base)
-        self._note(self._finder.flush(), tally.frames)
-        self._close(self._maker.finish(end_pts, float(end_pts * probe.time_base)))
+        end_pts = reader.end_pts
+        self._pts[index + 1] = end_pts
+        self._note(finder.flush(), index + 1)
+        self._close(self._maker.finish(end_pts, end_pts * num / den))
+
+    def _hear(self, packet: Packet[AudioStream]) -> None:
+        self._seconds["sound"] -= time.thread_time()
+        self._hearing.packet(packet)
+        self._seconds["sound"] += time.thread_time()
 
     @staticmethod
     def _now(index: int) -> float:
-        return 0.0 if index % TIMED else time.thread_time()
+        return time.thread_time() if index % TIMED == TIMED - 1 else 0.0  # not the first frame, which sets libraries up
 
     def _spend(self, kind: str, since: float, index: int) -> float:
         """Book the CPU time since ``since`` under a kind of work, if this frame is one of those that are timed."""
-        if index % TIMED:
+        if index % TIMED != TIMED - 1:
             return 0.0
         now = time.thread_time()
         self._seconds[kind] += TIMED * (now - since)
@@ -130,32 +177,32 @@ class _Pass:
 
     def _note(self, transitions: list[Transition], settled: int) -> None:
         for transition in transitions:
-            self._found.append((transition, self._time_of(transition.start_frame), self._time_of(transition.end_frame)))
+            self._found.append((transition, self._pts_of(transition.start_frame), self._pts_of(transition.end_frame)))
         self._close(self._maker.advance(transitions, settled))
         keep = min(self._maker.needed_from, settled)
         self._signals.forget(keep)
         self._stills.forget(keep)
-        while self._times and (first := next(iter(self._times))) < keep:
-            del self._times[first]
+        while self._pts and (first := next(iter(self._pts))) < keep:
+            del self._pts[first]
 
-    def _time_of(self, frame: int) -> float:
-        known = self._times.get(frame)
-        if known is not None:
-            return known
-        # The frame after the newest one: not decoded yet.
-        last = max(self._times)
-        return self._times[last]
+    def _pts_of(self, frame: int) -> int:
+        # The frame after the newest one is not decoded yet.
+        return self._pts[frame] if frame in self._pts else self._pts[max(self._pts)]
 
     def _close(self, clips: list[ClipSpan]) -> None:
-        reader, probe = self._reader, self._reader.probe
+        probe = self._reader.probe
         for item in clips:
             span = item.span
             frames = span.end_frame - span.start_frame
             duration = span.end_s - span.start_s
             placed = []
+            self._seconds["stills"] -= time.thread_time()
             for still in self._stills.close(span):
-                placed.append((still.frame, self._file.tell(), len(still.jpeg)))
-                self._file.write(still.jpeg)
+                jpeg = self._frame_maker.jpeg(still.picture, self._settings.stills.quality)
+                placed.append((still.frame - self._first, self._file.tell(), len(jpeg)))
+                self._file.write(jpeg)
+            self._seconds["stills"] += time.thread_time()
+            self._spans.append(span)
             self._clips.append(
                 {
                     "clip_id": ids.clip_id(self._source_id, probe.stream_index, span.start_pts, span.end_pts),
@@ -166,8 +213,8 @@ class _Pass:
                     "start_pts": span.start_pts,
                     "end_pts": span.end_pts,
                     "time_base": f"{probe.time_base.numerator}/{probe.time_base.denominator}",
-                    "start_frame": span.start_frame,
-                    "end_frame": span.end_frame,
+                    "start_frame": span.start_frame - self._first,
+                    "end_frame": span.end_frame - self._first,
                     "num_frames": frames,
                     "start_s": span.start_s,
                     "end_s": span.end_s,
@@ -175,34 +222,59 @@ class _Pass:
                     "fps": frames / duration,
                     "width": probe.width,
                     "height": probe.height,
-                    "damaged_frames": reader.tally.damaged_within(span.start_frame, span.end_frame),
+                    "damaged_frames": 0,  # known at the end
                     **self._signals.close(span),
                     "stills": placed,
                 }
             )
 
     def result(self) -> ScanResult:
-        reader = self._reader
+        reader, first = self._reader, self._first
         for name, seconds in self._signals.timings.items():
             self._seconds[f"signals.{name}"] = seconds
-        failure = reader.failure()
-        source = source_columns(reader)
-        source.update(
-            status="partial" if failure else "ok",
-            error_code=str(failure[0]) if failure else None,
-            error=failure[1] if failure else None,
-        )
+        self._seconds["decode"] = max(0.0, self._seconds["decode"] - self._seconds["sound"])  # heard between two frames
+        for clip, span in zip(self._clips, self._spans, strict=True):
+            # Only now: with several threads frames lag behind the sound, more or less.
+            clip.update(self._loudness.close(span))
+            clip["damaged_frames"] = reader.tally.damaged_within(clip["start_frame"] + first, clip["end_frame"] + first)
+        time_base = reader.probe.time_base
         transitions = [
             {
                 "source_id": self._source_id,
-                "start_frame": t.start_frame,
-                "end_frame": t.end_frame,
-                "start_s": start_s,
-                "end_s": end_s,
+                "start_frame": t.start_frame - first,
+                "end_frame": t.end_frame - first,
+                "start_s": float(start_pts * time_base),
+                "end_s": float(end_pts * time_base),
                 "kind": t.kind,
                 "score": float(t.score),
                 "detector": t.detector,
             }
-            for t, start_s, end_s in self._found
+            for t, start_pts, end_pts in self._found
+            if first <= t.start_frame < self._stop
         ]
-        return ScanResult(source, transitions, self._clips, self._seconds)
+        return ScanResult(source_columns(reader), transitions, self._clips, self._segment(), self._seconds)
+
+    def _segment(self) -> dict[str, Any]:
+        reader = self._reader
+        return {
+            "header": reader.header.as_json(),
+            "tally": reader.tally.as_json(),
+            "pts_before": reader.pts_before,
+            "pts_after": reader.pts_after,
+            "shots": self._maker.shots,
+            "pieces": self._maker.pieces,
+            "seam_before": self._near(self._first),
+            "seam_after": self._near(self._stop),
+        }
+
+    def _near(self, seam: int) -> list[list[Any]]:
+        """The transitions at a seam, trims included: on which side each begins, and where it ends for the other side's clips.
+
+        One that begins before the seam reaches to its end, one that begins behind it to its start.
+        """
+        trim = self._settings.shots.trim_frames
+        return [
+            ["before", end_pts] if t.start_frame < seam else ["behind", start_pts]
+            for t, start_pts, end_pts in self._found
+            if t.start_frame - trim <= seam <= t.end_frame + trim
+        ]

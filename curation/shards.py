@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
-from curation.encoder import fitted_size
+from curation.clip_form import fitted_size
 from curation.storage import storage_errors
 from schemas.errors import StorageError
 from schemas.recipe import Export

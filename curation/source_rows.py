@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from curation.tally import Header, Tally
 from schemas.errors import ErrorCode
 
 if TYPE_CHECKING:
@@ -12,10 +13,7 @@ if TYPE_CHECKING:
 
 def source_columns(reader: SourceReader) -> dict[str, Any]:
     """The columns of `sources` that the container and the decode tell."""
-    probe, tally = reader.probe, reader.tally
-    length = None
-    if tally.first_pts is not None and tally.end_pts is not None:
-        length = float((tally.end_pts - tally.first_pts) * probe.time_base)
+    probe = reader.probe
     aspect = probe.sample_aspect_ratio
     return {
         "container": probe.container,
@@ -27,18 +25,33 @@ def source_columns(reader: SourceReader) -> dict[str, Any]:
         "coded_height": probe.coded_height,
         "rotation": probe.rotation,
         "sample_aspect_ratio": f"{aspect.numerator}:{aspect.denominator}",
-        "fps": reader.fps,
-        "variable_fps": reader.variable_fps,
-        "num_frames": tally.frames,
         "announced_frames": probe.announced_frames,
-        "duration_s": length,
         "has_audio": probe.has_audio,
         "color_range": probe.color_range,
         "color_matrix": probe.color_matrix,
         "color_transfer": probe.color_transfer,
         "color_primaries": probe.color_primaries,
+        **counted_columns(reader.tally, reader.header, 1),
+    }
+
+
+def counted_columns(tally: Tally, header: Header, segments: int) -> dict[str, Any]:
+    """The columns of `sources` that follow from what was counted, in one pass or in several segments together."""
+    failure = tally.failure(header)
+    return {
+        "status": "partial" if failure else "ok",
+        "error_code": str(failure[0]) if failure else None,
+        "error": failure[1] if failure else None,
+        "fps": tally.fps(header),
+        "variable_fps": tally.variable_fps(header),
+        "num_frames": tally.frames,
+        "duration_s": tally.duration_s(header),
+        "segments": segments,
         "frames_decoded": tally.frames,
-        "damaged_frames": tally.damaged_within(0, tally.frames),
+        "frames_run_up": tally.run_up,
+        "damaged_frames": tally.damaged_frames,
+        "decode_errors": tally.errors,
+        "timestamp_faults": tally.mended_stamps + tally.lost(header),
     }
 
 
@@ -46,7 +59,7 @@ NO_COLUMNS: dict[str, Any] = dict.fromkeys(
     (
         "container", "codec", "pixel_format", "width", "height", "coded_width", "coded_height", "rotation", "sample_aspect_ratio", "fps",
         "variable_fps", "num_frames", "announced_frames", "duration_s", "has_audio", "color_range", "color_matrix", "color_transfer",
-        "color_primaries", "frames_decoded", "damaged_frames",
+        "color_primaries", "segments", "frames_decoded", "frames_run_up", "damaged_frames", "decode_errors", "timestamp_faults",
     )
 )  # fmt: skip
 """`source_columns` of a source of which nothing is known."""

@@ -1,10 +1,12 @@
-"""Stills of a clip: JPEGs taken while the pass runs, thinned when the clip is known."""
+"""Stills of a clip: small pictures held while the pass runs; those chosen when the clip is known become JPEGs."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from av.video.frame import VideoFrame
 
 from curation.frames import Span
 from schemas.recipe import Stills
@@ -15,11 +17,12 @@ CANDIDATES_PER_SECOND = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """One JPEG and the frame it shows."""
+    """One candidate."""
 
     frame: int
     time: float
-    jpeg: bytes
+    picture: VideoFrame
+    """As :meth:`curation.pixels.FrameMaker.shrunk` makes it: under a megabyte."""
 
 
 class StillPicker:

@@ -10,14 +10,20 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
-from curation.corpus import Corpus, differences
+from curation.corpus import Corpus, differences, table_folder
 from schemas.errors import UsageError, VariantError
 from schemas.ids import fingerprint
 
-ALGORITHM = {"selections": 1, "captions": 1, "decisions": 1, "shards": 1}
+ALGORITHM = {"text": 1, "selections": 1, "captions": 1, "decisions": 1, "shards": 1}
 """Version of what each stage does; raise one when the same settings would give other rows."""
 
-COMMAND = {"selections": "select", "captions": "caption", "decisions": "judge", "shards": "export"}
+COMMAND = {
+    "text": "features",
+    "selections": "select",
+    "captions": "caption",
+    "decisions": "judge",
+    "shards": "export",
+}
 """Which command writes a table."""
 
 
@@ -29,7 +35,7 @@ class Variant:
     name: str
     settings: dict[str, Any]
     inputs: dict[str, dict[str, str]]
-    """Table → name and fingerprint of what is read."""
+    """Table (or `corpus`, or `model`) → name and fingerprint of what is read."""
     fingerprint: str
     folder: str
     resolved: dict[str, Any]
@@ -37,7 +43,7 @@ class Variant:
 
     @property
     def path(self) -> str:
-        return f"{self.table}/{self.folder}"
+        return _path(self.table, self.folder)
 
     @property
     def replacing(self) -> bool:
@@ -54,10 +60,15 @@ def identity(table: str, settings: dict[str, Any], inputs: dict[str, dict[str, s
     )
 
 
+def is_current(variant: Variant) -> bool:
+    """Whether it was made by the algorithm as it is now."""
+    return identity(variant.table, variant.settings, variant.inputs) == variant.fingerprint
+
+
 def load(corpus: Corpus, table: str, name: str) -> Variant | None:
     """The variant as stored, or None. Changes nothing: a reader may come while a writer switches."""
     found = _read(corpus, table, name, name)
-    if found is None and corpus.store.exists(f"{table}/{_new(name)}/complete.json"):
+    if found is None and corpus.store.exists(f"{_path(table, _new(name))}/complete.json"):
         found = _read(corpus, table, name, _new(name))  # a switch is under way, or was cut short
     return found
 
@@ -104,7 +115,7 @@ def prepare(
     current = load(corpus, table, name)
     if current is not None and current.fingerprint == wanted:
         if not dry:
-            corpus.store.remove(f"{table}/{_new(name)}")  # a replacement that was begun and is not wanted any more
+            corpus.store.remove(_path(table, _new(name)))  # a replacement that was begun and is not wanted any more
         return current
     if current is not None and not replace and _is_bare(corpus, current):
         # Nothing was made under these settings, as when the first run was refused: there is nothing to protect.
@@ -123,7 +134,7 @@ def prepare(
         if begun is not None and begun.fingerprint == wanted:
             return begun
         if not dry:
-            corpus.store.remove(f"{table}/{folder}")
+            corpus.store.remove(_path(table, folder))
     made = Variant(table, name, settings, inputs, wanted, folder, {})
     if not dry:
         _write(corpus, made)
@@ -144,8 +155,8 @@ def switch(corpus: Corpus, variant: Variant) -> Variant:
     store, table, name = corpus.store, variant.table, variant.name
     # Renames in this order: whatever is killed, either the old one stands under its name or the new one is found by the next load.
     store.commit_bytes(f"{variant.path}/complete.json", b"{}\n")
-    store.remove(f"{table}/{_old(name)}")
-    store.move(f"{table}/{name}", f"{table}/{_old(name)}")
+    store.remove(_path(table, _old(name)))
+    store.move(_path(table, name), _path(table, _old(name)))
     _finish_switch(corpus, table, name)
     return replace(variant, folder=name)
 
@@ -153,7 +164,7 @@ def switch(corpus: Corpus, variant: Variant) -> Variant:
 def stale_reasons(corpus: Corpus, variant: Variant) -> list[str]:
     """Why a variant no longer follows from what is there; empty when it does."""
     reasons = []
-    if identity(variant.table, variant.settings, variant.inputs) != variant.fingerprint:
+    if not is_current(variant):
         reasons.append("it was made by another version of the engine")
     for table, given in sorted(variant.inputs.items()):
         if table not in ALGORITHM:
@@ -174,11 +185,16 @@ def _is_bare(corpus: Corpus, variant: Variant) -> bool:
 
 def _finish_switch(corpus: Corpus, table: str, name: str) -> None:
     store = corpus.store
-    if not store.exists(f"{table}/{name}/variant.json") and store.exists(f"{table}/{_new(name)}/complete.json"):
-        store.move(f"{table}/{_new(name)}", f"{table}/{name}")
-    if store.exists(f"{table}/{name}/variant.json"):
-        store.remove(f"{table}/{name}/complete.json")
-        store.remove(f"{table}/{_old(name)}")
+    old, new = _path(table, name), _path(table, _new(name))
+    if not store.exists(f"{old}/variant.json") and store.exists(f"{new}/complete.json"):
+        store.move(new, old)
+    if store.exists(f"{old}/variant.json"):
+        store.remove(f"{old}/complete.json")
+        store.remove(_path(table, _old(name)))
+
+
+def _path(table: str, folder: str) -> str:
+    return f"{table_folder(table)}/{folder}"
 
 
 def _new(name: str) -> str:
@@ -190,7 +206,7 @@ def _old(name: str) -> str:
 
 
 def _read(corpus: Corpus, table: str, name: str, folder: str) -> Variant | None:
-    path = f"{table}/{folder}/variant.json"
+    path = f"{_path(table, folder)}/variant.json"
     if not corpus.store.exists(path):
         return None
     try:
@@ -199,7 +215,7 @@ def _read(corpus: Corpus, table: str, name: str, folder: str) -> Variant | None:
     except (ValueError, KeyError) as error:
         raise UsageError(
             f"`{corpus.store.uri}/{path}` is damaged ({error}).",
-            fix=f"Delete the folder `{table}/{folder}` and run the command again.",
+            fix=f"Delete the folder `{_path(table, folder)}` and run the command again.",
         ) from None
 
 

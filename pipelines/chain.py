@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipelines.context import Worker
-from pipelines.stages import caption, choose, export, scan
+from pipelines.stages import caption, choose, export, features, scan
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,13 @@ class Stage:
 
 
 SCAN = Stage("scan", scan.run, "sources", native=True, memory_mb=500)
+FEATURES = Stage("features", features.run, "text", native=True, memory_mb=400)
 SELECT = Stage("select", choose.run_select, "selections", native=False, memory_mb=400)
 CAPTION = Stage("caption", caption.run, "captions", native=False, memory_mb=400)
 JUDGE = Stage("judge", choose.run_judge, "decisions", native=False, memory_mb=400)
 EXPORT = Stage("export", export.run, "shards", native=True, memory_mb=700)
 
-PART_STAGES = (SCAN, SELECT, CAPTION, JUDGE)
+PART_STAGES = (SCAN, FEATURES, SELECT, CAPTION, JUDGE)
 """Stages of a part, in order. `export` works on shards, after all parts."""
 
 STAGES = {stage.name: stage for stage in (*PART_STAGES, EXPORT)}

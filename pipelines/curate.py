@@ -1,4 +1,4 @@
-"""The main job, end to end: list, plan, scan, select, caption, judge, export, report."""
+"""The main job, end to end: list, plan, scan, features, select, caption, judge, export, report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from curation.corpus import Corpus, check_target
 from curation.listing import Entry, list_inputs
 from curation.planning import Planned, extend_plan, group
 from curation.storage import Store, is_uri
-from pipelines.chain import PART_STAGES
-from pipelines.run import Options, missing_parts, prepare_variants, run
+from pipelines.dividing import Divider
+from pipelines.run import Options, missing_parts, part_stages, prepare_variants, run
 from schemas.errors import UsageError
 from schemas.recipe import CurateRecipe
 
-ALL_STAGES = ("scan", "select", "caption", "judge", "export")
+ALL_STAGES = ("scan", "features", "select", "caption", "judge", "export")
 
 
 def list_and_check(inputs: Sequence[str], out: str) -> list[Entry]:
@@ -51,7 +51,8 @@ def existing(out: str, recipe: CurateRecipe) -> Corpus | None:
 def plan(entries: Sequence[Entry], out: str, recipe: CurateRecipe, limit: int | None) -> tuple[Corpus, Planned]:
     """Make or open the corpus and append parts for what is new. The caller holds the corpus for writing."""
     corpus = Corpus.open_or_create(out, recipe)
-    return corpus, extend_plan(corpus, entries, limit)
+    with Divider() as divider:
+        return corpus, extend_plan(corpus, entries, limit, divider)
 
 
 def check_before(corpus: Corpus, recipe: CurateRecipe, wanted: Sequence[str], options: Options) -> None:
@@ -71,18 +72,10 @@ def dry_run(
     fresh = [e for e in listed if e.uri not in known]
     parts = list(group(fresh, recipe.plan))
     missing: dict[str, int] = {}
-    for stage in PART_STAGES:
-        count = len(parts)
-        if corpus is not None:
-            made = prepare_variants(
-                corpus,
-                recipe,
-                (stage.name,) if stage.name == "scan" else ("select", "caption", "judge"),
-                options,
-                dry=True,
-            )
-            count += len(missing_parts(corpus, [stage], made))
-        missing[stage.name] = count
+    stages = part_stages(recipe, ALL_STAGES)
+    made = {} if corpus is None else prepare_variants(corpus, recipe, [s.name for s in stages], options, dry=True)
+    for stage in stages:
+        missing[stage.name] = len(parts) + (0 if corpus is None else len(missing_parts(corpus, [stage], made)))
     return {
         "sources": len(listed),
         "new": len(fresh),

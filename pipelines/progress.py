@@ -41,7 +41,13 @@ class Counts:
     resumed_cuts: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
     captioners: Counter[str] = field(default_factory=Counter)
+    text_clips: int = 0
+    text_stills: int = 0
+    text_reused: int = 0
+    text_skipped: int = 0
     source_frames: int = 0
+    analysis_frames: int = 0
+    run_up_frames: int = 0
     rescanned_frames: int = 0
     export_frames: int = 0
     cpu_s: Counter[str] = field(default_factory=Counter)
@@ -65,6 +71,7 @@ class Progress:
         self._phase_began = self._began
         self._fresh = 0.0
         self._last_line = 0.0
+        self._last: str | None = None
         self._seen: dict[int, set[str | None]] = {}
 
     # Phases ----------------------------------------------------------------------------------------------------------
@@ -80,9 +87,9 @@ class Progress:
             self._live.stop()
             self._live = None
 
-    def phase(self, name: str, totals: dict[str, float]) -> None:
-        """Begin a phase. ``totals``: how much there is of what (sources, bytes, clips)."""
-        self._phase, self._total, self._done = name, totals, {}
+    def phase(self, name: str, totals: dict[str, float], last: str | None = None) -> None:
+        """Begin a phase. ``totals``: how much there is of what (sources, bytes, clips, parts); ``last``: stage that ends a part."""
+        self._phase, self._total, self._done, self._last = name, totals, {}, last
         self._phase_began, self._fresh = time.monotonic(), 0.0
         if self._live is None and not self._quiet:
             what = ", ".join(plural(int(n), key.removesuffix("s")) for key, n in totals.items() if key != "bytes")
@@ -114,7 +121,9 @@ class Progress:
             c.errors[event["error_code"]] += 1
         c.clips += event["clips"]
         c.video_s += event["video_s"]
-        c.source_frames += event["frames"]
+        c.source_frames += event.get("source_frames") or event["frames"]
+        c.analysis_frames += event["frames"]
+        c.run_up_frames += event.get("run_up_frames", 0)
         size = float(event.get("bytes") or 0)
         self._done["sources"] = self._done.get("sources", 0) + 1
         self._done["bytes"] = self._done.get("bytes", 0) + size
@@ -135,9 +144,14 @@ class Progress:
     def _part(self, event: Event) -> None:
         c = self.counts
         c.parts[event["stage"]] += 1
+        if event["stage"] == self._last:
+            self._done["parts"] = self._done.get("parts", 0) + 1
         if event["stage"] == "scan":
             self._seen.pop(event["part"], None)
-        if event["stage"] == "select":
+        if event["stage"] == "features":
+            c.text_reused += event["reused"]
+            c.text_skipped += event["skipped"]
+        elif event["stage"] == "select":
             c.selected += event["kept"]
         elif event["stage"] == "judge":
             c.judged += event["clips"]
@@ -145,6 +159,12 @@ class Progress:
         elif event["stage"] == "caption":
             c.captioners.update(event["captioners"])
         c.unknown.update(event.get("unknown", {}))
+
+    def _feature(self, event: Event) -> None:
+        c = self.counts
+        c.text_clips += event["clips"]
+        c.text_stills += event["stills"]
+        c.cpu_s[event["feature"]] += event["cpu_s"]
 
     def _clip(self, event: Event) -> None:
         c = self.counts
@@ -167,6 +187,7 @@ class Progress:
     _takers: ClassVar[dict[str, Callable[[Progress, Event], None]]] = {
         "source": _source,
         "part": _part,
+        "feature": _feature,
         "clip": _clip,
         "note": _note,
     }
@@ -189,12 +210,14 @@ class Progress:
     def facts(self) -> list[tuple[str, str]]:
         """What the display says, label by label."""
         c, spent = self.counts, max(1e-9, time.monotonic() - self._phase_began)
-        unit = "clips" if self._phase == "Exporting" else "sources"
+        unit = next((u for u in ("clips", "sources") if u in self._total), "parts")
         facts = [(unit, f"{self._done.get(unit, 0):,.0f}/{self._total.get(unit, 0):,.0f}")]
         if unit == "sources":
             facts.append(("clips", f"{c.clips:,}"))
         if self._fresh > 0:
             facts.append(("speed", f"{self._fresh / spent:,.1f} source h/h"))
+        if c.text_clips:
+            facts.append(("looked at for text", f"{c.text_clips:,}"))
         if c.judged:
             facts.append(("kept", f"{c.kept / c.judged:.0%}"))
         failed = c.statuses["error"] + c.cut["failed"]

@@ -50,6 +50,9 @@ class Pool:
 def size_pools(stages: Sequence[Stage], units: int, nodes: Sequence[tuple[float, float]]) -> dict[str, Pool]:
     """How many actors each stage gets at most, and what each reserves. Pure; at least one actor of every stage fits.
 
+    Native stages of one chain share the processors: each may have a child for every CPU, and reserves its part of it. So the
+    one that has work takes what the other leaves.
+
     Args:
         nodes: (CPUs, bytes of memory) of each node of the cluster.
 
@@ -78,9 +81,9 @@ def size_pools(stages: Sequence[Stage], units: int, nodes: Sequence[tuple[float,
         memory = stage.memory_mb * 1_000_000
         if stage.native:
             fits = [int(min(cpus // children, (free - light) // (children * each))) for cpus, free in nodes]
-            actors = sum(max(0, n) for n in fits) // len(native)
+            actors = max(1, min(sum(max(0, n) for n in fits), units))
             pools[stage.name] = Pool(
-                max(1, min(actors, units)), children, round(children * NATIVE_SHARE, 2), children * memory
+                actors, children, round(children * NATIVE_SHARE / len(native), 2), children * memory
             )
         else:
             pools[stage.name] = Pool(1, 1, LIGHT_CPUS, memory)

@@ -204,7 +204,7 @@ def check_rules(recipe: CurateRecipe) -> None:
         RecipeError: names the rule, the cause and the fix.
     """
     for section, rules, schema in (
-        ("select", recipe.select.rules, joined.scan_schema()),
+        ("select", recipe.select.rules, joined.select_schema()),
         ("judge", recipe.judge.rules, joined.caption_schema()),
     ):
         for rule in rules:

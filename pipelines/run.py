@@ -8,21 +8,23 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 
 from curation import joined, variants
-from curation.corpus import Corpus
+from curation.corpus import FEATURE_TABLES, VARIANT_TABLES, Corpus
 from curation.environment import engine_version, environment
 from curation.percentiles import Wanted, measure_percentiles
 from curation.shard_plan import extend_shard_plan
 from curation.variants import Variant
-from pipelines.chain import EXPORT, PART_STAGES, SCAN, Stage
+from pipelines import scan_child
+from pipelines.chain import EXPORT, FEATURES, PART_STAGES, SCAN, Stage
 from pipelines.context import Context
 from pipelines.inline_run import run_inline
+from pipelines.prepare import Options, part_stages, prepare_variants, reads, stored_recipe
 from pipelines.progress import Progress
 from pipelines.ray_run import ray_session, run_ray
 from pipelines.stages import export
@@ -30,31 +32,7 @@ from pipelines.stages.choose import percentile_key, percentiles_of
 from schemas.errors import StorageError, UsageError
 from schemas.recipe import CurateRecipe, Rule
 
-SECTION = {"selections": "select", "captions": "captions", "decisions": "judge", "shards": "export"}
-"""Table → section of the recipe that makes it."""
-
-READS = {
-    "selections": (),
-    "captions": ("selections",),
-    "decisions": ("selections", "captions"),
-    "shards": ("decisions", "captions"),
-}
-"""Table → tables whose variants it is made from."""
-
-TABLE_OF = {command: table for table, command in variants.COMMAND.items()}
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run, as opposed to what to make."""
-
-    executor: str = "ray"
-    jobs: int = 1
-    ray_address: str | None = None
-    name: str = "default"
-    use: dict[str, str] = field(default_factory=dict)
-    """Table → variant to read, where it is not the one this run writes."""
-    replace: bool = False
+__all__ = ["Options", "Outcome", "missing_parts", "part_stages", "prepare_variants", "ratio", "run", "stored_recipe"]
 
 
 @dataclass
@@ -68,20 +46,10 @@ class Outcome:
     record: str | None
 
 
-def stored_recipe(corpus: Corpus, name: str) -> dict[str, Any]:
-    """The settings under which a corpus and its variants of this name were made, as a recipe; what was not made is left out."""
-    base: dict[str, Any] = corpus.recipe.model_dump(mode="json", include={"plan", "scan"})
-    for table, section in SECTION.items():
-        found = variants.load(corpus, table, name)
-        if found is not None:
-            base[section] = found.settings
-    return base
-
-
 def run(
     corpus: Corpus, recipe: CurateRecipe, wanted: Sequence[str], options: Options, progress: Progress, command: str
 ) -> Outcome:
-    """Bring a corpus up to date for the wanted stages (`scan`, `select`, `caption`, `judge`, `export`); do only what is missing.
+    """Bring a corpus up to date for the wanted stages (`scan`, `features`, `select`, `caption`, `judge`, `export`); do only what is missing.
 
     Raises:
         VariantError: a variant of that name was made with other settings, or a needed one is missing.
@@ -90,11 +58,19 @@ def run(
         KeyboardInterrupt: what is finished is kept.
     """
     began = time.monotonic()
-    stages = [s for s in PART_STAGES if s.name in wanted]
+    stages = part_stages(recipe, wanted)
+    if tuple(wanted) == (FEATURES.name,) and not stages:
+        raise UsageError(
+            "There are no features to measure: features.text.on is false.", fix="Run with --set features.text.on=true."
+        )
+    if stages and stages[0] is not SCAN:
+        _need(corpus, SCAN.name, corpus.scanned(), corpus.parts())
     # First all that can be wrong, then the first byte.
+    if SCAN in stages:
+        scan_child.check(recipe.scan)
     foreseen = prepare_variants(corpus, recipe, wanted, options, dry=True)
     if stages:
-        _need_inputs(corpus, stages, foreseen, missing_parts(corpus, stages, foreseen))
+        _need_inputs(corpus, recipe, stages, foreseen, missing_parts(corpus, stages, foreseen))
     elif "export" in wanted:
         _need_decisions(corpus, foreseen["decisions"])
     made = prepare_variants(corpus, recipe, wanted, options)
@@ -103,17 +79,16 @@ def run(
     worked = False
     try:
         for group in _phases(stages, made):
-            if group[0] is not SCAN and group[0].name in ("select", "judge"):
-                made = _resolve_percentiles(corpus, made)
-                context = replace(context, variants=made)
+            made = _resolve_percentiles(corpus, group, made)
+            context = replace(context, variants=made)
             units = missing_parts(corpus, group, made)
             if units:
                 worked = True
-                progress.phase("Scanning" if SCAN in group else "Deciding", _totals(corpus, group, units))
+                progress.phase(_title(group), _totals(corpus, group, units), last=group[-1].name)
                 executor.run(context, group, units)
         if "export" in wanted:
             worked = _export(corpus, recipe, context, executor, progress) or worked
-        for table in ("selections", "captions", "decisions", "shards"):
+        for table in (*VARIANT_TABLES, "shards"):
             if table in made and made[table].replacing:
                 made[table] = variants.switch(corpus, made[table])
                 worked = True
@@ -133,65 +108,25 @@ def run(
     return Outcome(worked, seconds, made, record)
 
 
-def prepare_variants(
-    corpus: Corpus, recipe: CurateRecipe, wanted: Sequence[str], options: Options, *, dry: bool = False
-) -> dict[str, Variant]:
-    """Find or begin the variants that a run writes, and find those that it only reads."""
-    made: dict[str, Variant] = {}
-    written = [TABLE_OF[s] for s in wanted if s in TABLE_OF]
-    settings = recipe.model_dump(mode="json")
-    for table, reads in READS.items():
-        if table not in written:
-            continue
-        for other in reads:
-            if other not in made:
-                name = options.use.get(other) or (
-                    options.name if variants.load(corpus, other, options.name) else "default"
-                )
-                made[other] = variants.need(corpus, other, name)
-        inputs = {other: made[other].as_input() for other in reads} or {
-            "corpus": {"name": "scan", "fingerprint": corpus.facts["fingerprint"]}
-        }
-        made[table] = variants.prepare(
-            corpus, table, options.name, settings[SECTION[table]], inputs, replace=options.replace, dry=dry
-        )
-        if table == "decisions":
-            _check_same(made, "captions", "selections", "caption")
-        if table == "shards":
-            _check_same(made, "decisions", "captions", "judge")
-    return made
-
-
-def _check_same(made: dict[str, Variant], made_from: str, table: str, command: str) -> None:
-    """Two inputs of a stage must belong together: one was made from the other as it is now."""
-    source = made[made_from].inputs[table]
-    if source["fingerprint"] != made[table].fingerprint:
-        raise UsageError(
-            f"The {made_from} `{made[made_from].name}` were made from the {table} `{source['name']}` of another time "
-            f"or name, not from `{made[table].name}` as it is now.",
-            fix=f"Run `stiv {command}` first (with --replace or a new --name), or name matching ones with --use.",
-        )
-
-
 def missing_parts(corpus: Corpus, stages: Sequence[Stage], made: dict[str, Variant]) -> list[int]:
     """Parts for which any of the stages has not committed."""
     parts = corpus.parts()
     done = set(parts)
     for stage in stages:
-        done &= corpus.scanned() if stage is SCAN else corpus.done(stage.table, made[stage.table].folder)
+        done &= _finished(corpus, stage, made)
     return [p for p in parts if p not in done]
 
 
+def _finished(corpus: Corpus, stage: Stage, made: dict[str, Variant]) -> set[int]:
+    return corpus.scanned() if stage is SCAN else corpus.done(stage.table, made[stage.table].folder)
+
+
 def _phases(stages: list[Stage], made: dict[str, Variant]) -> Iterator[list[Stage]]:
-    """Stages that may be chained part by part. A percentile over the whole corpus is a barrier: everything must be scanned before."""
+    """Stages that may be chained part by part. A percentile over the whole corpus is a barrier: what it looks at must be complete."""
     group: list[Stage] = []
     for stage in stages:
-        barrier = (
-            stage.name in ("select", "judge")
-            and percentiles_of(_rules(made[stage.table]))
-            and not made[stage.table].resolved
-        )
-        if group and barrier:
+        awaited = _awaited(stage, made)
+        if any(s in awaited for s in group):
             yield group
             group = []
         group.append(stage)
@@ -199,56 +134,68 @@ def _phases(stages: list[Stage], made: dict[str, Variant]) -> Iterator[list[Stag
         yield group
 
 
-def _rules(variant: Variant) -> list[Rule]:
-    return [Rule.model_validate(r) for r in variant.settings["rules"]]
+def _awaited(stage: Stage, made: dict[str, Variant]) -> set[Stage]:
+    """Stages that must be complete over the whole corpus before this one can begin."""
+    wanted = _unresolved(stage, made)
+    if not wanted:
+        return set()
+    known = {name.lower() for name in joined.scan_schema().names}
+    return {SCAN} if all(column.lower() in known for column, _ in wanted) else {SCAN, FEATURES}
 
 
-def _resolve_percentiles(corpus: Corpus, made: dict[str, Variant]) -> dict[str, Variant]:
+def _unresolved(stage: Stage, made: dict[str, Variant]) -> list[Wanted]:
+    """The percentiles that a stage's rules ask for and that have not been worked out."""
+    variant = made.get(stage.table)
+    if variant is None or variant.resolved or "rules" not in variant.settings:
+        return []
+    return percentiles_of([Rule.model_validate(r) for r in variant.settings["rules"]])
+
+
+def _resolve_percentiles(corpus: Corpus, stages: Sequence[Stage], made: dict[str, Variant]) -> dict[str, Variant]:
     made = dict(made)
-    for table in ("selections", "decisions"):
-        variant = made.get(table)
-        if variant is None or variant.resolved:
+    for stage in stages:
+        wanted = _unresolved(stage, made)
+        if not wanted:
             continue
-        wanted = percentiles_of(_rules(variant))
-        if wanted:
-            lacking = len(corpus.parts()) - len(corpus.scanned())
-            if lacking:
-                raise UsageError(
-                    f"A percentile is asked for, and {lacking} of {len(corpus.parts())} parts are not scanned yet.",
-                    fix=f"Run `stiv scan {corpus.store.uri}` first.",
-                )
-            values = measure_percentiles(_columns(corpus, wanted), wanted)
-            numbers = {percentile_key(w): values[w] for w in wanted}
-            made[table] = variants.resolve(corpus, variant, {"percentiles": numbers})
+        for other in sorted(_awaited(stage, made) - set(stages), key=PART_STAGES.index):
+            if other is SCAN or other.table in made:
+                _need(corpus, other.name, _finished(corpus, other, made), corpus.parts())
+        values = measure_percentiles(_columns(corpus, wanted, made), wanted)
+        numbers = {percentile_key(w): values[w] for w in wanted}
+        made[stage.table] = variants.resolve(corpus, made[stage.table], {"percentiles": numbers})
     return made
 
 
-def _columns(corpus: Corpus, wanted: Sequence[Wanted]) -> Iterator[pa.Table]:
+def _columns(corpus: Corpus, wanted: Sequence[Wanted], made: dict[str, Variant]) -> Iterator[pa.Table]:
     """The wanted columns of the wide rows, part by part, under the names that were asked for (SQL does not mind case)."""
-    names = {n.lower(): n for n in joined.scan_schema().names}
+    names = {n.lower(): n for n in joined.select_schema().names}
+    folders = {table: made[table].folder for table in FEATURE_TABLES if table in made}
     for part in sorted(corpus.scanned()):
-        wide = joined.read_scanned(corpus, part)
-        yield pa.table({column: wide.column(names[column.lower()]) for column, _ in wanted})
+        there = {t: f for t, f in folders.items() if corpus.store.exists(corpus.path(t, part, f))}
+        wide = joined.read_measured(corpus, part, there)
+        yield pa.table({column: wide.column(names[column.lower()]) for column, _ in wanted if column.lower() in names})
 
 
-def _need_inputs(corpus: Corpus, stages: Sequence[Stage], made: dict[str, Variant], units: Sequence[int]) -> None:
+def _need_inputs(
+    corpus: Corpus, recipe: CurateRecipe, stages: Sequence[Stage], made: dict[str, Variant], units: Sequence[int]
+) -> None:
     """What the first of the stages reads must be there for every part."""
-    first = stages[0]
-    if first is SCAN:
-        return
-    needs = [("scan", corpus.scanned())]
-    needs += [
-        (variants.COMMAND[t], corpus.done(t, made[t].folder))
-        for t in READS[first.table]
-        if not any(s.table == t for s in stages)
-    ]
-    for command, done in needs:
-        lacking = [u for u in units if u not in done]
-        if lacking:
-            raise UsageError(
-                f"{len(lacking)} of {len(corpus.parts())} parts have not been through `{command}` yet.",
-                fix=f"Run `stiv {command} {corpus.store.uri}` first.",
-            )
+    for table in reads(recipe, stages[0].table) if stages[0] is not SCAN else ():
+        if not any(s.table == table for s in stages):
+            _need(corpus, variants.COMMAND[table], corpus.done(table, made[table].folder), units)
+
+
+def _need(corpus: Corpus, command: str, done: set[int], units: Sequence[int]) -> None:
+    lacking = [u for u in units if u not in done]
+    if lacking:
+        raise UsageError(
+            f"{len(lacking)} of {len(corpus.parts())} parts have not been through `{command}` yet.",
+            fix=f"Run `stiv {command} {corpus.store.uri}` first.",
+        )
+
+
+def _title(stages: Sequence[Stage]) -> str:
+    return "Scanning" if SCAN in stages else "Looking at stills" if FEATURES in stages else "Deciding"
 
 
 def _totals(corpus: Corpus, stages: Sequence[Stage], units: Sequence[int]) -> dict[str, float]:
@@ -258,9 +205,10 @@ def _totals(corpus: Corpus, stages: Sequence[Stage], units: Sequence[int]) -> di
     scanned = corpus.scanned()
     for part in units:
         if part not in scanned:
-            column = corpus.read("plan", part, columns=["bytes"]).column("bytes").to_pylist()
-            sources += len(column)
-            size += sum(b or 0 for b in column)
+            rows = corpus.read("plan", part, columns=["bytes", "segment"]).to_pylist()
+            first = [row["bytes"] or 0 for row in rows if row["segment"] == 0]
+            sources += len(first)
+            size += sum(first)
     return {"sources": float(sources), "parts": float(len(units)), "bytes": float(size)}
 
 
@@ -308,6 +256,10 @@ class _Executor:
         self._stack.close()
 
 
+def ratio(part: float, whole: float) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
 def _record(
     command: str, recipe: CurateRecipe, options: Options, progress: Progress, seconds: float, made: dict[str, Variant]
 ) -> dict[str, Any]:
@@ -324,7 +276,9 @@ def _record(
         "seconds": round(seconds, 3),
         "decode": {
             "source_frames": counts["source_frames"],
-            "scan_frames": counts["source_frames"],
+            "analysis_frames": counts["analysis_frames"],
+            "analysis_ratio": ratio(counts["analysis_frames"], counts["source_frames"]),
+            "run_up_frames": counts["run_up_frames"],
             "rescanned_frames": counts["rescanned_frames"],
             "export_frames": counts["export_frames"],
         },

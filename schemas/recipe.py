@@ -23,11 +23,35 @@ class Plan(_Section):
         10.0, gt=0, description="CPU-minutes of scanning that a part should hold, estimated from file sizes."
     )
     part_sources: int = Field(2000, ge=1, description="Most sources in a part.")
+    segment_minutes: float = Field(
+        3.0,
+        gt=0,
+        description="A long source is scanned in pieces of about this many minutes of video, so that one file fills all processors.",
+    )
+    segment_mb: float = Field(
+        64.0,
+        ge=0,
+        description="Only sources over this size in megabytes (10^6 bytes) are looked into when the plan is made, and cut into such pieces.",
+    )
 
 
 class Shots(_Section):
     """Finding transitions and making clips of what lies between them."""
 
+    backend: Literal["adaptive+histogram", "transnetv2", "ensemble", "fixed"] = Field(
+        "adaptive+histogram",
+        description="What finds transitions. `adaptive+histogram`: cheap detectors nominate, tests of ours decide; no weights. `transnetv2`: the TransNetV2 network on every frame. `ensemble`: the first, and the network only around what it finds doubtful. `fixed`: none, a clip every `fixed_s`. The network needs the extra `models` and 650 to 800 MB a worker.",
+    )
+    network_threshold: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="TransNetV2: least probability of a transition. Only for backends with the network.",
+    )
+    fixed_s: float = Field(10.0, gt=0, description="Length of a clip in seconds where `backend` is `fixed`.")
+    stitch: bool = Field(
+        True, description="Drop a cut when the pictures on both sides, some frames away from it, show the same scene."
+    )
     adaptive_threshold: float = Field(
         3.0,
         gt=0,
@@ -42,10 +66,12 @@ class Shots(_Section):
     trim_frames: int = Field(
         2,
         ge=0,
-        description="Frames removed on each side of a cut; fades and dissolves are removed whole, and these frames besides.",
+        description="Frames removed on each side of a cut, but none after one whose first frame plainly shows the new shot alone; fades and dissolves are removed whole, and these frames besides.",
     )
     min_s: float = Field(2.0, gt=0, description="Shortest clip in seconds; shorter pieces are not made into clips.")
-    max_s: float = Field(20.0, gt=0, description="Longest clip in seconds; longer shots are split.")
+    max_s: float = Field(
+        20.0, gt=0, description="Longest clip in seconds; longer shots are split where they change least."
+    )
 
     @model_validator(mode="after")
     def _order(self) -> Shots:
@@ -122,6 +148,25 @@ class _Rules(_Section):
         return self
 
 
+class Text(_Section):
+    """Search for text in stills, with rapidocr's detector (its weights are in its wheel)."""
+
+    on: bool = Field(True, description="Measure `text_area`.")
+    stills: int = Field(3, ge=1, le=16, description="Stills of a clip to look at, spread evenly.")
+    long_side: int = Field(736, ge=160, le=2048, description="Long side in pixels at which they are looked at.")
+    min_score: float = Field(0.6, gt=0, lt=1, description="Least confidence of a text box.")
+    score_all: bool = Field(
+        False,
+        description="Look at every clip; else only at those that the rules of `select` over cheaper columns leave. `--score-all` sets it.",
+    )
+
+
+class Features(_Section):
+    """What is measured from stills after the scan: dearer, and by default only for clips that the cheap rules leave."""
+
+    text: Text = Text()
+
+
 class Select(_Rules):
     """Rules over what the scan measured; they run before captions, so that nothing is captioned that is already out."""
 
@@ -140,6 +185,8 @@ class Select(_Rules):
             ("flat", "contrast < 0.05"),
             ("bars", "bar_share > 0.35"),
             ("unaesthetic", "aesthetic_photo < 2.5"),
+            ("combed", "comb_share > 0.3"),
+            ("text", "text_area > 0.15"),
         ),
         description="Ordered; the first that drops a clip gives the reason, all are recorded.",
     )
@@ -227,9 +274,12 @@ class Export(_Section):
     audio: Literal["drop", "keep"] = Field(
         "drop", description="`keep` encodes the sound of the span as AAC, or copies it with a copied clip."
     )
-    copy_allowed: bool = Field(
-        True,
-        description="Copy packets where start, size, pixel format, rotation and keyframe distance of the source allow it; else always encode.",
+    cut: Literal["auto", "copy", "encode"] = Field(
+        "auto",
+        description="`auto` copies packets where start, size, pixel format, rotation and keyframe distance of the source allow it, and encodes the rest; `encode` always encodes; `copy` never does: clips that cannot be copied are left out and listed.",
+    )
+    crop_bars: bool = Field(
+        False, description="Cut black bars off. Such clips are always encoded; those without bars are not affected."
     )
     copy_start_tolerance_s: float = Field(
         0.5, ge=0, description="A copied clip may start this much later than its span, at a codec keyframe."
@@ -247,6 +297,7 @@ class CurateRecipe(_Section):
     kind: Literal["curate"] = Field("curate", description="Tells a curation recipe from a training recipe.")
     plan: Plan = Plan()
     scan: Scan = Scan()
+    features: Features = Features()
     select: Select = Select()
     captions: Captions = Captions()
     judge: Judge = Judge()

@@ -121,12 +121,26 @@ SOURCES = Table(
         _col("color_matrix", S, "", "as FFmpeg names it; NULL where unspecified"),
         _col("color_transfer", S, "", "as FFmpeg names it; NULL where unspecified"),
         _col("color_primaries", S, "", "as FFmpeg names it; NULL where unspecified"),
-        _col("frames_decoded", I64, "frames", "frames decoded for the scan, repeats included (decode ledger)"),
+        _col("segments", I32, "", "pieces in which the scan read it; 1 but for long sources"),
+        _col(
+            "frames_decoded",
+            I64,
+            "frames",
+            "frames decoded for analysis, each counted once for each time (decode ledger); run-ups at seams are apart",
+        ),
+        _col("frames_run_up", I64, "frames", "frames decoded besides, before and after the seams between segments"),
         _col(
             "damaged_frames",
             I64,
             "frames",
             "frames flagged as corrupt, or decoded between an error and the next recovery point",
+        ),
+        _col("decode_errors", I64, "", "packets that the decoder or the demuxer refused"),
+        _col(
+            "timestamp_faults",
+            I64,
+            "",
+            "frames whose time stamp was missing or ran backwards, and gaps where frames are lost",
         ),
         _col("license", S, "", "licence that the manifest gave"),
         _col("tags", STRINGS, "", "tags that the manifest gave"),
@@ -156,16 +170,34 @@ TRANSITIONS = Table(
 )
 
 SIGNAL_COLUMNS = (
-    _col("motion", F32, "% of diagonal / s", "mean length of the optical flow (DIS) over the clip"),
+    _col(
+        "motion", F32, "% of diagonal / s", "mean length of the optical flow (DIS) over the clip, black bars left out"
+    ),
     _col("motion_p95", F32, "% of diagonal / s", "95th percentile over time of the mean flow length"),
+    _col(
+        "motion_residual",
+        F32,
+        "0..1",
+        "share of the motion that is left when the camera's is taken away; NULL where nothing moves",
+    ),
+    _col(
+        "camera_motion",
+        S,
+        "",
+        "what the camera does: `static`, `pan`, `tilt`, `zoom`, `roll` or `shake`; NULL where it cannot be told",
+    ),
+    _col("camera_speed", F32, "% of diagonal / s", "mean length over the picture of the camera's own motion"),
     _col(
         "sharpness",
         F32,
         "0..1",
         "fine detail against coarser detail on the native luma plane; blurred or enlarged is low; NULL where there is no structure",
     ),
+    _col("sharpness_min", F32, "0..1", "the least sharp second of the clip"),
     _col("brightness", F32, "0..1", "mean luminance (0 black, 1 white)"),
     _col("contrast", F32, "0..1", "standard deviation of luminance, as a share of its largest possible value"),
+    _col("clipped_highlights", F32, "0..1", "share of the picture without detail at the bright end"),
+    _col("clipped_shadows", F32, "0..1", "share of the picture without detail at the dark end, black bars left out"),
     _col(
         "colourfulness",
         F32,
@@ -174,11 +206,45 @@ SIGNAL_COLUMNS = (
     ),
     _col("black_share", F32, "0..1", "share of samples that are black all over"),
     _col("static_share", F32, "0..1", "share of samples without visible change from the one before"),
+    _col(
+        "duplicate_share",
+        F32,
+        "0..1",
+        "share of frames that repeat the frame before while the picture moves; NULL where too little moves, or repeats cannot be told from coding",
+    ),
+    _col(
+        "effective_fps",
+        F32,
+        "1/s",
+        "different frames per second: 25 pulled up to 60 is 25; NULL as for `duplicate_share`",
+    ),
+    _col("comb_share", F32, "0..1", "share of samples with interlacing combs"),
+    _col(
+        "blockiness",
+        F32,
+        "0..",
+        "steps at the borders of coding blocks against steps elsewhere: 0 none, over 1 plain to see; NULL for pictures of 64 px or less",
+    ),
     _col("bar_top", I32, "px", "height of a black bar at the top, in displayed pixels"),
     _col("bar_bottom", I32, "px", "height of a black bar at the bottom, in displayed pixels"),
     _col("bar_left", I32, "px", "width of a black bar on the left, in displayed pixels"),
     _col("bar_right", I32, "px", "width of a black bar on the right, in displayed pixels"),
     _col("bar_share", F32, "0..1", "share of the picture's area under black bars"),
+    _col(
+        "overlay_share",
+        F32,
+        "0..1",
+        "share of the picture under static overlays such as logos and subtitles; NULL where too little moves to tell",
+    ),
+    _col(
+        "still_consistency",
+        F32,
+        "0..1",
+        "likeness of neighbouring samples a second apart, the least of the clip; low where content changes",
+    ),
+    _col("orientation", S, "", "`landscape`, `portrait` or `square`: of the displayed picture without its bars"),
+    _col("has_sound", B, "", "there is sound in the clip that is not silence (over −70 LUFS)"),
+    _col("loudness", F32, "LUFS", "gated loudness of the clip's sound (ITU-R BS.1770); NULL without sound"),
     _col("phash_a", U64, "", "64-bit perceptual hash at 1/6 of the clip, bars removed"),
     _col("phash_b", U64, "", "64-bit perceptual hash at 1/2 of the clip, bars removed"),
     _col("phash_c", U64, "", "64-bit perceptual hash at 5/6 of the clip, bars removed"),
@@ -221,6 +287,17 @@ CLIPS = Table(
             "where each still's JPEG starts in the part's stills tar",
         ),
         _col("stills_size", pa.list_(pa.field("item", I64, nullable=False)), "bytes", "length of each still's JPEG"),
+    ),
+)
+
+TEXT = Table(
+    "text",
+    "a clip whose stills were searched for text",
+    (
+        _CLIP_ID,
+        _col("text_area", F32, "0..1", "share of the picture under text, mean over the stills looked at"),
+        _col("text_area_max", F32, "0..1", "the same, largest of the stills looked at"),
+        _col("text_stills", I32, "", "stills looked at", False),
     ),
 )
 
@@ -307,6 +384,7 @@ SHARDS = Table(
         _col("height", I32, "px", "of the .mp4 as displayed", False),
         _col("fps", F64, "1/s", "num_frames / duration of the .mp4", False),
         _col("how", S, "", "`copy` (packets of the source) or `encode`", False),
+        _col("frames_decoded", I64, "frames", "source and result frames decoded to cut it (decode ledger)", False),
         _col("caption", S, "", "caption as exported"),
     ),
 )
@@ -324,5 +402,17 @@ SHARD_FAILURES = Table(
 
 TABLES: dict[str, Table] = {
     t.name: t
-    for t in (PLAN, SOURCES, TRANSITIONS, CLIPS, SELECTIONS, CAPTIONS, DECISIONS, SHARD_PLAN, SHARDS, SHARD_FAILURES)
+    for t in (
+        PLAN,
+        SOURCES,
+        TRANSITIONS,
+        CLIPS,
+        TEXT,
+        SELECTIONS,
+        CAPTIONS,
+        DECISIONS,
+        SHARD_PLAN,
+        SHARDS,
+        SHARD_FAILURES,
+    )
 }

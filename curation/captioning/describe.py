@@ -47,9 +47,13 @@ COLOUR: Words = (
 SHARPNESS: Words = ((0.1, "blurred"), (0.3, "soft"), (0.6, ""), (math.inf, "sharp"))
 """``sharpness``, 0..1. The first limit is that of the rule `blurred` in the default recipe."""
 
+CAMERA = {"static": "is still", "pan": "pans", "tilt": "tilts", "zoom": "zooms", "roll": "rolls", "shake": "shakes"}
+"""``camera_motion``: what the camera does."""
+
 _STATIC_FROM = 0.5
 _BLACK_FROM = 0.05
 _BARS_FROM = 0.01
+_TEXT_FROM = 0.01
 """Smaller shares are not worth a sentence."""
 _STILLS = 4
 """Stills looked at for colours, spread evenly over the clip."""
@@ -68,7 +72,7 @@ class DescribeCaptioner:
     """Says length, shape, movement, light and colours of any clip. Unmeasured facts are left out; there is always a text."""
 
     name = "describe"
-    fingerprint = "describe-1"
+    fingerprint = "describe-2"
     warnings: Sequence[str] = ()
 
     def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
@@ -97,6 +101,8 @@ def describe_facts(row: Mapping[str, Any]) -> dict[str, Any]:
         facts["shape"] = "square" if width == height else "landscape" if width > height else "portrait"
     if seconds is not None:
         facts["seconds"] = round(seconds) if seconds >= 1 else round(seconds, 1)
+    if row.get("camera_motion") in CAMERA:
+        facts["camera"] = row["camera_motion"]
     for name, column, words in (
         ("movement", "motion", MOTION),
         ("light", "brightness", LIGHT),
@@ -111,6 +117,7 @@ def describe_facts(row: Mapping[str, Any]) -> dict[str, Any]:
         ("still_percent", "static_share", _STATIC_FROM),
         ("black_percent", "black_share", _BLACK_FROM),
         ("bars_percent", "bar_share", _BARS_FROM),
+        ("text_percent", "text_area", _TEXT_FROM),
     ):
         share = _measured(row, column)
         if share is not None and share >= least:
@@ -138,6 +145,8 @@ def _sentences(facts: Mapping[str, Any]) -> list[str]:
     length = f" of about {_seconds(facts['seconds'])}" if "seconds" in facts else ""
     movement = f" with {facts['movement']}" if "movement" in facts else ""
     said = [f"A {shape}video clip{length}{movement}."]
+    if "camera" in facts:
+        said.append(f"The camera {CAMERA[facts['camera']]}.")
     looks = [facts[name] for name in ("light", "sharpness") if name in facts]
     rest = [f"{facts['contrast']} contrast"] if "contrast" in facts else []
     rest += [facts["colour"]] if "colour" in facts else []
@@ -145,6 +154,8 @@ def _sentences(facts: Mapping[str, Any]) -> list[str]:
         said.append(f"The picture {_is_and_has(looks, rest)}.")
     if "colours" in facts:
         said.append(f"Most of it is {_list(facts['colours'])}.")
+    if "text_percent" in facts:
+        said.append(f"Text covers about {facts['text_percent']}% of the picture.")
     if "still_percent" in facts:
         said.append(f"Nothing changes for about {facts['still_percent']}% of the time.")
     if "black_percent" in facts:

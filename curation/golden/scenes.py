@@ -35,7 +35,8 @@ def pan(
         y0 = source.shape[0] - height - _MARGIN if dy > 0 else _MARGIN
         return lambda index: draw.window(source, x0 - dx * index, y0 - dy * index, width, height)
 
-    note = {"camera": "pan" if dx or dy else "static", "pan_px": [dx, dy]}
+    camera = "static" if not (dx or dy) else "pan" if abs(dx) >= abs(dy) else "tilt"
+    note = {"camera": camera, "pan_px": [dx, dy]}
     return Shot(length, make, float(np.hypot(dx, dy)), note)
 
 
@@ -97,6 +98,48 @@ def shake(size: Size, seed: int, length: int, amplitude: float) -> Shot:
 
     steps = np.hypot(*np.diff(offsets[:length], axis=0).T)
     return Shot(length, make, float(steps.mean()), {"camera": "shake", "amplitude_px": amplitude})
+
+
+_TREMOR = (0.9, 1.3, 1.9, 2.6, 3.7)
+"""Hz. A hand that holds a camera moves it within about this band."""
+
+
+def handheld(size: Size, seed: int, length: int, step: float, fps: float, *, pan: float = 0.0) -> Shot:
+    """A hand-held camera whose shaking is smooth: five swings at once on each axis, the slow ones the widest.
+
+    The picture goes ``step`` pixels every frame in the mean, without getting anywhere; with ``pan`` it also moves to the
+    right by so many pixels every frame.
+    """
+    width, height = size
+    rng = np.random.default_rng([seed, 4])
+    phases, weights = rng.uniform(0, 2 * np.pi, (2, len(_TREMOR))), rng.uniform(0.6, 1.4, (2, len(_TREMOR)))
+
+    def swing(at: np.ndarray) -> np.ndarray:
+        angles = 2 * np.pi * np.multiply.outer(at / fps, np.array(_TREMOR)) if at.size else np.zeros((0, len(_TREMOR)))
+        return np.asarray(np.einsum("ij,kij->ki", weights / np.array(_TREMOR), np.sin(angles[:, None] + phases)))
+
+    scale = step / float(np.hypot(*np.diff(swing(np.arange(length)), axis=0).T).mean())
+    reach = int(np.ceil(scale * float((weights / np.array(_TREMOR)).sum(axis=1).max()))) + _MARGIN
+
+    def make(total: int) -> View:
+        way = int(np.ceil(abs(pan) * max(total - 1, 0)))
+        source = draw.texture(width + way + 2 * reach, height + 2 * reach, seed)
+
+        def view(index: int) -> np.ndarray:
+            dx, dy = scale * swing(np.array([index]))[0]
+            return draw.window(source, reach + (way if pan > 0 else 0) - pan * index + dx, reach + dy, width, height)
+
+        return view
+
+    path = scale * swing(np.arange(length)) - np.multiply.outer(np.arange(length), [pan, 0.0])
+    mean = float(np.hypot(*np.diff(path, axis=0).T).mean())
+    return Shot(length, make, mean, {"camera": "shake", "step_px": step, "pan_px": [pan, 0.0]})
+
+
+def in_front(shot: Shot, shape: MovingShape) -> Shot:
+    """The same shot with a shape that moves by itself in front of it. ``motion_px`` stays that of the shot."""
+    truth = {"shape": shape.shape, "direction": shape.direction, "shape_speed_px": round(shape.speed, 4)}
+    return shot.through(shape.paint, **truth)
 
 
 def whip(size: Size, seed: int, length: int, top_speed: float) -> Shot:

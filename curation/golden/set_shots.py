@@ -32,6 +32,13 @@ def videos(seed: int) -> list[GoldenVideo]:
         _restless(seed),
         _light(seed),
         _passers_by(seed),
+        _bursts(seed),
+        _explosions(seed),
+        _strobes(seed),
+        _lightning(seed),
+        _overexposed(seed),
+        _glitches(seed),
+        _returns(seed),
     ]
 
 
@@ -156,3 +163,131 @@ def _passers_by(seed: int) -> GoldenVideo:
         lambda picture, index: back.paint(near.paint(picture, index), index), passers_by=2
     )
     return played("shots_passers_by", ("shots",), Timeline((shot,)), size=SIZE)
+
+
+def _bursts(seed: int) -> GoldenVideo:
+    """Photographers: thirty flashes at random moments, each from one side, through two shots; none within 3 frames of the cut."""
+    rng, base = np.random.default_rng([seed, 5, 120]), _texture_seed(seed, 120)
+    shots = (
+        scenes.grain(scenes.still(SIZE, base, 120), base, 2.0),
+        scenes.pan(SIZE, base + 1, 120, 2.0),
+    )
+    x = np.linspace(0, 1, SIZE[0], dtype=np.float32)[None, :, None]
+
+    def flashing(shot: Shot, free: tuple[int, int]) -> Shot:
+        light: dict[int, tuple[bool, float]] = {}
+        for start in rng.integers(*free, 15):
+            side, weight = bool(rng.integers(2)), float(rng.uniform(0.6, 1.0))
+            light.update({int(start) + k: (side, weight) for k in range(int(rng.integers(1, 3)))})
+
+        def lit(picture: np.ndarray, index: int) -> np.ndarray:
+            if index not in light:
+                return picture
+            side, weight = light[index]
+            share = weight * (0.4 + 0.6 * (x if side else 1 - x))
+            return np.rint(picture * (1 - share) + 255 * share).astype(np.uint8)
+
+        return shot.through(lit, flashes=len(light))
+
+    shots = (flashing(shots[0], (5, 115)), flashing(shots[1], (3, 115)))
+    return played("shots_bursts", ("shots",), Timeline(shots, (Cut(),)), size=SIZE)
+
+
+def _explosions(seed: int) -> GoldenVideo:
+    """Blooms that rise within two frames and decay over ten to twenty: three in one shot, one soon after the cut to another."""
+    base = _texture_seed(seed, 130)
+    first = scenes.zoom(SIZE, base, 170, 0.002, mean=70.0)
+    second = scenes.pan(SIZE, base + 1, 80, 1.5, mean=80.0)
+    shots = (
+        _blooming(first, {25: 10, 70: 15, 115: 20}, (255, 236, 190)),
+        _blooming(second, {14: 20}, (255, 255, 255)),
+    )
+    return played("shots_explosions", ("shots",), Timeline(shots, (Cut(),)), size=SIZE)
+
+
+def _blooming(shot: Shot, blooms: dict[int, int], colour: draw.Colour) -> Shot:
+    """The shot with blooms: first frame → frames until its weight has fallen from 0.98 to a twentieth of that."""
+    weights = np.zeros(shot.length)
+    for start, decay in blooms.items():
+        weights[start] = 0.5
+        fall = 0.98 * 0.05 ** (np.arange(shot.length - start - 1) / decay)
+        weights[start + 1 :] = np.maximum(weights[start + 1 :], fall)
+    return shot.through(lambda picture, index: draw.mix(picture, colour, float(weights[index])), blooms=len(blooms))
+
+
+def _strobes(seed: int) -> GoldenVideo:
+    """Four shots under a strobe for one to two seconds: on and off every 1, 2 or 3 frames, to white or to near black."""
+    base = _texture_seed(seed, 140)
+    shots = []
+    for number, (on, off, dark) in enumerate(((1, 1, False), (2, 2, False), (3, 3, False), (2, 3, True))):
+        shot = scenes.pan(SIZE, base + number, 90, (-1.5, 0.0, 2.0, 1.0)[number])
+
+        def strobe(picture: np.ndarray, index: int, on: int = on, off: int = off, dark: bool = dark) -> np.ndarray:
+            if not 25 <= index < 65 or (index - 25) % (on + off) >= on:
+                return picture
+            return draw.level(picture, 0.08) if dark else draw.mix(picture, draw.WHITE, 0.9)
+
+        shots.append(shot.through(strobe, strobe=[25, 65]))
+    return played("shots_strobes", ("shots",), Timeline(tuple(shots), (Cut(),) * 3), size=SIZE)
+
+
+def _lightning(seed: int) -> GoldenVideo:
+    """No cut: a night scene, and six strokes of two to four irregular pulses that multiply its light by up to five."""
+    rng = np.random.default_rng([seed, 5, 150])
+    gains = np.full(220, 0.25)
+    for start in range(20, 200, 30):
+        at = start
+        for _ in range(int(rng.integers(2, 5))):
+            length, peak = int(rng.integers(1, 4)), float(rng.uniform(0.7, 1.25))
+            gains[at : at + length] = peak
+            gains[at + length : at + length + 2] = 0.25 + (peak - 0.25) * np.array([0.5, 0.2])
+            at += length + int(rng.integers(1, 5))
+    shot = scenes.pan(SIZE, _texture_seed(seed, 150), 220, 0.6).through(
+        lambda picture, index: draw.level(picture, float(gains[index])), strokes=6
+    )
+    return played("shots_lightning", ("shots",), Timeline((shot,)), size=SIZE)
+
+
+def _overexposed(seed: int) -> GoldenVideo:
+    """No cut: long flashes of 12, 15, 18 and 20 frames, the second to pure white."""
+    shot = scenes.pan(SIZE, _texture_seed(seed, 160), 230, 1.2)
+    flashes = (Flash(25, 12, 0.92), Flash(75, 15, 1.0), Flash(125, 18, 0.85), Flash(180, 20, 0.95))
+    return played("shots_overexposed", ("shots",), Timeline((shot,), flashes=flashes), size=SIZE)
+
+
+def _glitches(seed: int) -> GoldenVideo:
+    """No cut: broken frames (wrong blocks, 1 to 12 frames), twice a wholly other picture, and a bus that hides everything."""
+    rng, base = np.random.default_rng([seed, 5, 170]), _texture_seed(seed, 170)
+    other = draw.texture(*SIZE, base + 1)
+    broken = {start + k for start, length in ((25, 1), (55, 4), (90, 8), (130, 12)) for k in range(length)}
+    foreign = {start + k for start, length in ((175, 3), (210, 10)) for k in range(length)}
+    orders = {index: rng.permutation(30 * 16) for index in sorted(broken)}
+    bus = MovingShape("square", "blue", "right", 420.0, 60.0, (-15600.0, 135.0))  # in front from about frame 255 on
+
+    def spoil(picture: np.ndarray, index: int) -> np.ndarray:
+        if index in broken:
+            blocks = picture[:256].reshape(16, 16, 30, 16, 3).transpose(0, 2, 1, 3, 4).reshape(480, 16, 16, 3)
+            mixed = blocks[orders[index]].reshape(16, 30, 16, 16, 3).transpose(0, 2, 1, 3, 4).reshape(256, 480, 3)
+            return np.concatenate([np.where(index % 2, 255 - mixed, mixed), picture[256:]])
+        return other if index in foreign else bus.paint(picture, index)
+
+    shot = scenes.pan(SIZE, base, 310, 0.7).through(spoil, broken=len(broken), foreign=len(foreign), passers_by=1)
+    return played("shots_glitches", ("shots",), Timeline((shot,)), size=SIZE)
+
+
+def _returns(seed: int) -> GoldenVideo:
+    """A conversation: two cameras that never stop, shown by turns for 1.1 to 2 seconds. Every change is a cut."""
+    rng, base = np.random.default_rng([seed, 5, 180]), _texture_seed(seed, 180)
+    sources = [draw.texture(640, 300, base + number) for number in range(2)]
+    shots, at = [], 0
+    for number in range(8):
+        length = int(rng.integers(28, 51))
+
+        def make(total: int, source: np.ndarray = sources[number % 2], start: int = at) -> scenes.View:
+            return lambda index: draw.window(source, 10 + 0.3 * (start + index), 10, *SIZE)
+
+        shots.append(
+            scenes.grain(Shot(length, make, 0.3, {"camera": "pan", "pan_px": [-0.3, 0.0]}), base + number, 2.0)
+        )
+        at += length
+    return played("shots_returns", ("shots",), Timeline(tuple(shots), (Cut(),) * 7), size=SIZE)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from curation.golden import draw, scenes
+from curation.golden.shapes import MovingShape
 from curation.golden.timeline import Shot, Timeline
 from curation.golden.video import GoldenVideo, played
 
@@ -35,7 +36,7 @@ _TEXT = {
 def videos(seed: int) -> list[GoldenVideo]:
     """All videos of the set, two seconds each."""
     base = 1_000_000 * seed + 700_000
-    return [*_motion(base), *_sharpness(base), *_frame(base), *_light(base), *_time(base)]
+    return [*_motion(base), *_camera(base), *_sharpness(base), *_frame(base), *_light(base), *_time(base)]
 
 
 def _one(name: str, shot: Shot, *, size: tuple[int, int] = SIZE, **options: Any) -> GoldenVideo:
@@ -52,16 +53,50 @@ def _motion(base: int) -> list[GoldenVideo]:
             dx = percent / 100 * float(np.hypot(*size)) / fps
             shot = scenes.pan(size, base + percent, round(2 * fps), round(dx, 6))
             name = f"pan_{percent}" + ("_720p50" if size == LARGE else "")
-            found.append(_one(name, shot, size=size, fps=fps, motion=float(percent)))
+            truth: dict[str, Any] = {"motion": float(percent), "camera_motion": "pan", "camera_speed": float(percent)}
+            found.append(_one(name, shot, size=size, fps=fps, **truth))
     moves = {
-        "pan_diagonal": scenes.pan(SIZE, base + 200, FRAMES, 2.5, -1.75),
-        "zoom": scenes.zoom(SIZE, base + 201, FRAMES, 0.008),
-        "turn": scenes.turn(SIZE, base + 202, FRAMES, 0.5),
-        "static": scenes.still(SIZE, base + 203, FRAMES),
-        "static_grain": scenes.grain(scenes.still(SIZE, base + 203, FRAMES), base, 2.5),
+        "pan_diagonal": ("pan", scenes.pan(SIZE, base + 200, FRAMES, 2.5, -1.75)),
+        "zoom": ("zoom", scenes.zoom(SIZE, base + 201, FRAMES, 0.008)),
+        "turn": ("roll", scenes.turn(SIZE, base + 202, FRAMES, 0.5)),
+        "static": ("static", scenes.still(SIZE, base + 203, FRAMES)),
+        "static_grain": ("static", scenes.grain(scenes.still(SIZE, base + 203, FRAMES), base, 2.5)),
     }
-    scale = 100 * 25.0 / float(np.hypot(*SIZE))
-    return found + [_one(name, shot, motion=round(shot.motion_px * scale, 4)) for name, shot in moves.items()]
+    return found + [_moving(name, kind, shot, motion=_speed(shot)) for name, (kind, shot) in moves.items()]
+
+
+def _camera(base: int) -> list[GoldenVideo]:
+    """What the camera does (``camera_motion``) and how fast (``camera_speed``), alone and with things that move by themselves."""
+    still = scenes.still(SIZE, base + 250, 1).make(1)(0)
+    crossing = MovingShape("square", "red", "right", 70.0, 6.0, (120.0, 190.0))
+    rest = MovingShape("square", "blue", "right", 80.0, 0.0, (320.0, 190.0))
+    pan = scenes.pan(SIZE, base + 251, FRAMES, -3.0)
+    moves = {
+        "tilt": ("tilt", scenes.pan(SIZE, base + 252, FRAMES, 0.4, -2.0)),
+        "tilt_fast": ("tilt", scenes.pan(SIZE, base + 253, FRAMES, 0.0, 9.0)),
+        "zoom_out": ("zoom", scenes.zoom(SIZE, base + 254, FRAMES, -0.004)),
+        "roll": ("roll", scenes.turn(SIZE, base + 255, FRAMES, -0.15)),
+        "handheld_pan": ("pan", scenes.handheld(SIZE, base + 257, 2 * FRAMES, 1.5, 25.0, pan=4.0)),
+        "pan_object": ("pan", scenes.in_front(pan, crossing)),
+        "pan_following": ("pan", scenes.in_front(pan, rest)),
+    }
+    found = [_moving(f"camera_{name}", kind, shot) for name, (kind, shot) in moves.items()]
+    # Without a speed: a hand turns back within the fifth of a second over which slow motion is measured.
+    shaking = scenes.handheld(SIZE, base + 256, 2 * FRAMES, 4.0, 25.0)
+    found.append(_one("camera_handheld", shaking, camera_motion="shake"))
+    passing = scenes.passing(SIZE, still, FRAMES, crossing)
+    truth: dict[str, Any] = {"camera_motion": "static", "camera_speed": 0.0, "motion_residual": 1.0}
+    return [*found, _one("camera_static_object", passing, **truth)]
+
+
+def _moving(name: str, kind: str, shot: Shot, **truth: Any) -> GoldenVideo:
+    """A video whose shot's displacement is all the camera's."""
+    return _one(name, shot, camera_motion=kind, camera_speed=_speed(shot), **truth)
+
+
+def _speed(shot: Shot) -> float:
+    """% of the diagonal per second, at the rate and size of most videos of the set."""
+    return round(shot.motion_px * 100 * 25.0 / float(np.hypot(*SIZE)), 4)
 
 
 def _sharpness(base: int) -> list[GoldenVideo]:

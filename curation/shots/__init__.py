@@ -2,7 +2,8 @@
 
 PySceneDetect's detectors and cheap measures of our own nominate frames (:mod:`~curation.shots.nominate`,
 :mod:`~curation.shots.finder`); tests on small sketches of the frames decide (:mod:`~curation.shots.cuts`,
-:mod:`~curation.shots.blends`, :mod:`~curation.shots.dips`); :mod:`~curation.shots.clips` trims and splits.
+:mod:`~curation.shots.blends`, :mod:`~curation.shots.valleys`, :mod:`~curation.shots.dips`); :mod:`~curation.shots.clips` trims,
+and divides what is long (:mod:`~curation.shots.splits`).
 """
 
 from curation.shots.clips import ClipMaker, ClipSpan

@@ -34,6 +34,9 @@ MAX_RESIDUAL_SHORT = 0.12
 SHORT = 5
 MAX_LIKENESS = 0.75
 """Ends of a dissolve that are more alike than this, after the best shift, are one scene under a moving camera."""
+MAX_LIKENESS_THIN = 0.85
+"""The same where edges thin out so strongly that it can hardly be one scene: see :data:`THIN_EDGES`."""
+THIN_EDGES = 0.65
 MAX_EDGES = 0.85
 """Edge energy within a dissolve relative to the even ramp between its ends. Mixing unrelated pictures thins out both pictures'
 edges: (1 − w)² + w² of them are left, 0.5 to 0.7 over the middle, where motion leaves all of them."""
@@ -57,6 +60,7 @@ class Blend:
     end: int
     kind: Literal["fade", "dissolve"]
     score: float
+    detector: str
 
 
 def looks_mixed(before: Sketch, middle: Sketch, after: Sketch) -> bool:
@@ -65,13 +69,13 @@ def looks_mixed(before: Sketch, middle: Sketch, after: Sketch) -> bool:
     Not where the outer frames are close, where only a small part of the picture changes, or at a hard cut, where the middle
     frame is one of the outer ones.
     """
-    way = after.cells - before.cells
-    length = float(np.vdot(way, way))
-    if length < (MIN_DISTANCE / 2) ** 2 * way.size:
+    length = before.power + after.power - 2.0 * float(before.cells.dot(after.cells))
+    if length < (MIN_DISTANCE / 2) ** 2 * before.cells.size:
         return False
-    here = middle.cells - before.cells
-    along = float(np.vdot(here, way)) / length
-    if not 0.2 <= along <= 0.8 or float(np.vdot(here, here)) / length - along * along > MAX_MIXTURE_ERROR**2:
+    crossed = float(before.cells.dot(middle.cells))
+    here = before.power + middle.power - 2.0 * crossed
+    along = (float(after.cells.dot(middle.cells)) - crossed + (before.power - after.power + length) / 2.0) / length
+    if not 0.2 <= along <= 0.8 or here / length - along * along > MAX_MIXTURE_ERROR**2:
         return False
     return coverage(before, after, CHANGED / 4) >= MIN_COVERAGE
 
@@ -104,7 +108,8 @@ def find_blend(window: Sequence[Sketch], centre: int) -> Blend | None:
     elif not _mixes_pictures(window, first, last, weights):
         return None
     start, end = _fade_span(window, first, last) if kind == "fade" else _mixed_span(gram, first, last, residual)
-    return Blend(start, end, kind, float(np.clip(1.0 - residual / (2 * limit), 0.0, 1.0)))
+    score = float(np.clip(1.0 - residual / (2 * limit), 0.0, 1.0))
+    return Blend(start, end, kind, score, "luma_ramp" if kind == "fade" else "linear_blend")
 
 
 def _best_ends(gram: np.ndarray, centre: int) -> tuple[int, int] | None:
@@ -167,12 +172,14 @@ def _rises_evenly(weights: np.ndarray) -> bool:
 
 def _mixes_pictures(window: Sequence[Sketch], first: int, last: int, weights: np.ndarray) -> bool:
     """The ends are different scenes, and edges thin out between them."""
-    if max(likeness(window[first], window[last]), likeness(window[last], window[first])) > MAX_LIKENESS:
+    alike = max(likeness(window[first], window[last]), likeness(window[last], window[first]))
+    if alike > MAX_LIKENESS_THIN:
         return False
     middle = [(w, s.edge_energy()) for w, s in zip(weights, window[first : last + 1], strict=True) if 0.2 <= w <= 0.8]
     before, after = window[first].edge_energy(), window[last].edge_energy()
     expected = sum((1 - w) * before + w * after for w, _ in middle)
-    return bool(middle) and sum(edges for _, edges in middle) <= MAX_EDGES * expected
+    limit = MAX_EDGES if alike <= MAX_LIKENESS else THIN_EDGES
+    return bool(middle) and sum(edges for _, edges in middle) <= limit * expected
 
 
 def _mixed_span(gram: np.ndarray, first: int, last: int, residual: float) -> tuple[int, int]:

@@ -27,17 +27,20 @@ MOVING_DROP = 0.2
 """within strong motion it stands out less, but frames close by are alike after a shift, and the two sides clearly less."""
 FLASH_S = 0.4
 """A disturbance up to this long, with the same scene before and after, is a flash."""
+STITCH_S = 0.9
+"""The same where cuts are to be stitched: broken frames, something that passes close to the camera, a long flash."""
 
 _NEIGHBOURS = 4
 _RETURN = 0.5  # the scene is back when its distance has fallen to this share of the jump
 
 
-def cut_score(before: Sequence[Sketch], after: Sequence[Sketch]) -> float | None:
+def cut_score(before: Sequence[Sketch], after: Sequence[Sketch], disturbed_s: float = FLASH_S) -> float | None:
     """Confidence 0..1 that ``after[0]`` begins a new shot, or None when it does not.
 
     Args:
         before: consecutive frames up to the last one before the supposed cut; at least one.
         after: consecutive frames from the first one after it; at least one.
+        disturbed_s: longest disturbance, in seconds, after which the same scene is the same shot.
     """
     jump = distance(before[-1], after[0])
     if jump < MIN_JUMP or coverage(before[-1], after[0]) < MIN_COVERAGE:
@@ -50,7 +53,7 @@ def cut_score(before: Sequence[Sketch], after: Sequence[Sketch]) -> float | None
     alike = max(likeness(before[-1], after[0]), likeness(after[0], before[-1]))
     if jump < MIN_PROMINENCE * usual and not _stands_out_of_motion(sides, jump, alike):
         return None
-    if alike > MAX_LIKENESS or _is_flash(before, after, jump):
+    if alike > MAX_LIKENESS or scene_returns(before, after, jump, disturbed_s):
         return None
     return float(min(1.0, 0.5 + 0.5 * (MAX_LIKENESS - alike) / MAX_LIKENESS))
 
@@ -63,18 +66,25 @@ def _stands_out_of_motion(sides: tuple[list[Sketch], list[Sketch]], jump: float,
     return usual >= MOVING_LIKENESS and alike <= usual - MOVING_DROP
 
 
-def _is_flash(before: Sequence[Sketch], after: Sequence[Sketch], jump: float) -> bool:
+def scene_returns(before: Sequence[Sketch], after: Sequence[Sketch], jump: float, within_s: float) -> bool:
     """A frame shortly after agrees with one shortly before: whatever came between was a disturbance.
 
     Both edges of a flash are caught: at the rise the later frames return, at the fall the earlier ones agree.
+
+    Args:
+        before: frames up to the last one before a change.
+        after: frames from the first one after it.
+        jump: distance that the change made.
+        within_s: the two frames that agree lie at most this far apart.
     """
-    early = [s for s in before if after[0].time - s.time <= FLASH_S]
-    late = [s for s in after if s.time - before[-1].time <= FLASH_S]
+    early = [s for s in before if not s.flat and after[0].time - s.time <= within_s]
+    late = [s for s in after if not s.flat and s.time - before[-1].time <= within_s]
     if not early or not late:
         return False
-    gaps = np.stack([s.cells for s in early])[:, None] - np.stack([s.cells for s in late])[None]  # (early, late, cells)
-    apart = np.sqrt(np.mean(gaps**2, axis=2))
-    spans = np.array([[b.time - a.time for b in late] for a in early])
-    apart[spans > FLASH_S] = np.inf
-    i, j = np.unravel_index(int(np.argmin(apart)), apart.shape)
-    return bool(apart[i, j] <= _RETURN * jump) and likeness(early[i], late[j]) > MAX_LIKENESS
+    crossed = np.stack([s.cells for s in early]) @ np.stack([s.cells for s in late]).T  # whole numbers: exact
+    squared = np.array([s.power for s in early])[:, None] + np.array([s.power for s in late]) - 2 * crossed
+    spans = np.array([s.time for s in late]) - np.array([s.time for s in early])[:, None]
+    squared[spans > within_s] = np.inf
+    i, j = np.unravel_index(int(np.argmin(squared)), squared.shape)
+    apart = np.sqrt(squared[i, j] / before[-1].cells.size)
+    return bool(apart <= _RETURN * jump) and likeness(early[i], late[j]) > MAX_LIKENESS

@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 from curation.frames import Frame, Transition, TransitionKind
 from curation.shots.blends import Blend, find_blend, looks_mixed
-from curation.shots.cuts import FLASH_S, MOVING_JUMP, MOVING_PROMINENCE, cut_score
+from curation.shots.cuts import FLASH_S, MIN_JUMP, MOVING_JUMP, MOVING_PROMINENCE, STITCH_S, cut_score, scene_returns
 from curation.shots.dips import find_dip
 from curation.shots.nominate import Nominators
-from curation.shots.sketch import Sketch, distance, likeness, sketch
+from curation.shots.sketch import Sketch, Sketcher, distance, likeness
+from curation.shots.valleys import find_valley, looks_pale
 from schemas.recipe import Shots
 
 BLEND_S = 2.0
@@ -24,11 +25,20 @@ FLAT_S = 1.5
 SCALES_S = (0.1, 0.2, 0.4, 0.8)
 """Distances at which a frame is compared with its outer frames: short ones see short dissolves, long ones slow dissolves."""
 FLASH_SPAN_S = 0.6
-"""A shorter fade with the same scene before and after is a flash."""
-FLASH_LIKENESS = 0.85
+"""A shorter fade with the same scene before and after is a flash or, in the dark, a blink."""
+BLOOM_S = 1.5
+"""The same where the picture goes to near white: nobody fades to white and back to the same scene, explosions do."""
+BLOOM_LEVEL = 180.0
+"""Near white: mean grey level at its brightest."""
+BESIDE_S = 0.3
+"""The scene before and after a flash is taken from frames up to this far from it."""
 DIP_SCORE = 0.5
 """Confidence of a quick dip, for want of a fit to measure."""
 
+ONE_SCENE = 0.9
+"""A frame looks like a mixture, but those before and after are more alike than this: motion."""
+
+_NEAR_S = 0.4  # the two sides of a mixture this far from it still differ in the middle of the longest dissolve
 _STRIDE_S = 0.1  # after a failed test, the next one this much later: neighbours give the same answer
 _CUT_FRAMES = 5  # a cut is tested on so many frames on both sides even where they are far apart in time
 _RATE_FRAMES = 32  # the frame rate is taken over this many frames
@@ -43,6 +53,8 @@ class ShotFinder:
 
     def __init__(self, settings: Shots) -> None:
         self.settled = 0
+        self._disturbed_s = STITCH_S if settings.stitch else FLASH_S
+        self._sketcher = Sketcher()
         self._nominators = Nominators(settings)
         self._ring: dict[int, Sketch] = {}
         self._oldest = 0  # first index in the ring
@@ -58,19 +70,25 @@ class ShotFinder:
         # Decided, not yet returned: (start, end, transition), in order and without overlap.
         self._found: list[tuple[int, int, Transition]] = []
 
+    @property
+    def change(self) -> float:
+        """How much the newest frame differs from the one before, 0..255; 0 for the first."""
+        return self._jump
+
     def push(self, frame: Frame) -> list[Transition]:
         """Take the next frame; return the transitions that are now final, in order."""
         if self._newest < 0:
             self._oldest = self._next = self._tested = self.settled = frame.index
         self._newest = frame.index
-        self._ring[frame.index] = sketch(frame)
-        cuts, changed = self._nominators.push(frame.index, frame.small)
+        newest, picture = self._sketcher.make(frame)
+        self._ring[frame.index] = newest
+        cuts, changed = self._nominators.push(frame.index, picture)
         self._nominated.update(dict.fromkeys(cuts, "adaptive"))
         if changed:
             self._mixed.add(frame.index)
         self._nominate_jump()
         self._nominate_mixtures()
-        while self._newest - self._tested >= _CUT_FRAMES and self._passed(self._tested, FLASH_S):
+        while self._newest - self._tested >= _CUT_FRAMES and self._passed(self._tested, self._disturbed_s):
             self._test_cut(self._tested)
             self._tested += 1
         while self._next < self._tested and self._passed(self._next, BLEND_S + FLAT_S):
@@ -89,10 +107,15 @@ class ShotFinder:
         return self._release(at_end=True)
 
     def _nominate_jump(self) -> None:
-        """A jump that stands out of strong motion, where the adaptive detector's average is too high to see it."""
-        before, last = self._ring.get(self._newest - 1), self._jump
-        self._jump = distance(before, self._ring[self._newest]) if before is not None else 0.0
-        if self._jump >= max(MOVING_JUMP, MOVING_PROMINENCE * last):
+        """A jump where the adaptive detector's average is too high to see it: out of strong motion, or within a flash."""
+        newest, before, last = self._ring[self._newest], self._ring.get(self._newest - 1), self._jump
+        if before is None:
+            self._jump = 0.0
+            return
+        self._jump = distance(before, newest)
+        in_motion = self._jump >= max(MOVING_JUMP, MOVING_PROMINENCE * last)
+        # A flash bleaches both shots; the jump between them shrinks no more than their contrast does.
+        if in_motion or self._jump >= max(MIN_JUMP, min(before.contrast, newest.contrast)):
             self._nominated.setdefault(self._newest, "jump")
 
     def _nominate_mixtures(self) -> None:
@@ -108,7 +131,8 @@ class ShotFinder:
             if step in seen or before < self._oldest or middle in self._mixed or middle < self._next:
                 continue
             seen.add(step)
-            if looks_mixed(self._ring[before], self._ring[middle], newest):
+            frames = (self._ring[before], self._ring[middle], newest)
+            if looks_mixed(*frames) or looks_pale(*frames):
                 self._mixed.add(middle)
 
     def _passed(self, index: int, seconds: float) -> bool:
@@ -120,9 +144,9 @@ class ShotFinder:
         detector = self._nominated.pop(index, None)
         if detector is not None and index > self._oldest:
             time = self._ring[index].time
-            before = self._window(index - 1, lambda s: time - s.time <= FLASH_S, -1, least=_CUT_FRAMES)
-            after = self._window(index, lambda s: s.time - time <= FLASH_S, +1, least=_CUT_FRAMES)
-            score = cut_score(before, after)
+            before = self._window(index - 1, lambda s: time - s.time <= self._disturbed_s, -1, least=_CUT_FRAMES)
+            after = self._window(index, lambda s: s.time - time <= self._disturbed_s, +1, least=_CUT_FRAMES)
+            score = cut_score(before, after, self._disturbed_s)
             if score is not None:
                 self._cuts[index] = (score, detector)
                 # The last step of a quick fade to black is sometimes as strong as a cut, so a flat side is no wall.
@@ -141,12 +165,15 @@ class ShotFinder:
             window = self._window(index, lambda s: time - s.time <= BLEND_S and s.index >= start, -1)
             centre = len(window) - 1
             window += self._window(index, lambda s: s.time - time <= BLEND_S and s.index < end, +1)[1:]
-            blend = find_blend(window, centre)
-            if blend is None or not self._accept(blend, window):
+            if _one_scene(window, centre) or not self._try_blend(window, centre):
                 self._skip_until_s = time + _STRIDE_S
         self._mixed.discard(index)
         if self._ring[index].flat and index > self._oldest and not self._ring[index - 1].flat:
             self._try_dip(index)
+
+    def _try_blend(self, window: list[Sketch], centre: int) -> bool:
+        blend = find_blend(window, centre) or find_valley(window, centre)
+        return blend is not None and self._accept(blend, window)
 
     def _try_dip(self, index: int) -> None:
         """The picture has just become flat: is it a quick dip between two shots?"""
@@ -155,12 +182,25 @@ class ShotFinder:
         at = len(window) - 1
         window += self._window(index, lambda s: s.time - time <= FLAT_S, +1)[1:]
         dip = find_dip(window, at)
-        if (
-            dip is not None
-            and not self._inside_span(window[dip[0]].index)
-            and not _is_flash(window[dip[0] - 1], window[dip[1]])
-        ):
-            self._add(window[dip[0]].index, window[dip[1]].index, "fade", DIP_SCORE, "luma_ramp")
+        if dip is None:
+            return
+        start, end = window[dip[0]].index, window[dip[1]].index
+        if not self._inside_span(start) and not self._is_flash(start, end):
+            self._add(start, end, "fade", DIP_SCORE, "luma_ramp")
+
+    def _is_flash(self, start: int, end: int) -> bool:
+        """Whether the span from frame ``start`` to ``end`` only interrupts a scene for a moment."""
+        if start <= self._oldest or end > self._newest:
+            return False
+        first, last = self._ring[start].time, self._ring[end].time
+        before = self._window(start - 1, lambda s: first - s.time <= BESIDE_S, -1)
+        after = self._window(end, lambda s: s.time - last <= BESIDE_S, +1)
+        inside = [self._ring[index] for index in range(start, end)]
+        jump = max(distance(before[-1], s) for s in inside)
+        longest = max(FLASH_SPAN_S, self._disturbed_s)
+        if max(s.level for s in inside) >= BLOOM_LEVEL:
+            longest = BLOOM_S
+        return scene_returns(before, after, jump, longest)
 
     def _window(self, index: int, near: Callable[[Sketch], bool], step: int, *, least: int = 1) -> list[Sketch]:
         """Frames from ``index`` on in one direction, in order of time: as long as they are near, but at least so many."""
@@ -177,16 +217,16 @@ class ShotFinder:
         """Add a blend, with the flat part beside it where it is a fade; False where it turns out to be a flash."""
         start, end = window[blend.start].index, window[blend.end - 1].index + 1
         if blend.kind == "dissolve":
-            self._add(start, end, "dissolve", blend.score, "linear_blend")
+            self._add(start, end, "dissolve", blend.score, blend.detector)
             return True
         first, last = self._ring[start], self._ring[end - 1]
         while start - 1 in self._ring and self._flat_with(self._ring[start], start - 1, first):
             start -= 1
         while end in self._ring and self._flat_with(self._ring[end - 1], end, last):
             end += 1
-        if start > self._oldest and end <= self._newest and _is_flash(self._ring[start - 1], self._ring[end]):
+        if self._is_flash(start, end):
             return False
-        self._add(start, end, "fade", blend.score, "luma_ramp")
+        self._add(start, end, "fade", blend.score, blend.detector)
         return True
 
     def _flat_with(self, edge: Sketch, index: int, origin: Sketch) -> bool:
@@ -235,5 +275,9 @@ class ShotFinder:
         return [transition for _, _, transition in done]
 
 
-def _is_flash(before: Sketch, after: Sketch) -> bool:
-    return after.time - before.time <= FLASH_SPAN_S and likeness(before, after) > FLASH_LIKENESS
+def _one_scene(window: list[Sketch], centre: int) -> bool:
+    """The frames a little before and after are so alike that what looked like a mixture is motion; spares a dear test."""
+    time = window[centre].time
+    before = next(s for s in window if time - s.time <= _NEAR_S)
+    after = next(s for s in reversed(window) if s.time - time <= _NEAR_S)
+    return likeness(before, after) > ONE_SCENE

@@ -28,13 +28,13 @@ class Nominators:
         self._changes = HistogramDetector(threshold=settings.histogram_threshold, min_scene_len=1)
         self._clock = FrameTimecode(0, 25.0)  # any rate will do: only frame numbers are used
 
-    def push(self, index: int, small: np.ndarray) -> tuple[list[int], bool]:
-        """Take the next frame, a (h, w, 3) uint8 BGR picture.
+    def push(self, index: int, picture: np.ndarray) -> tuple[list[int], bool]:
+        """Take the next frame as a small (h, w, 3) uint8 BGR picture.
 
         Returns:
             the frames now nominated as the first of a new shot (a few frames behind ``index``), and whether the luma
             histogram changed much from the frame before to this one.
         """
         code = FrameTimecode(index, self._clock)
-        cuts = [found.frame_num for found in self._cuts.process_frame(code, small)]
-        return cuts, bool(self._changes.process_frame(code, small))
+        cuts = [found.frame_num for found in self._cuts.process_frame(code, picture)]
+        return cuts, bool(self._changes.process_frame(code, picture))

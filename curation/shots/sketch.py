@@ -34,9 +34,14 @@ class Sketch:
     index: int
     time: float
     thumb: np.ndarray
-    """(h, w) uint8 grey, long side 64."""
+    """(h, w) uint8 grey, long side at most 64."""
     cells: np.ndarray
-    """(cells × 3,) colour, long side 16 cells: whole numbers in float64, so that sums are exact in any order."""
+    """(3 × cells,) colour, one after the other, long side 16 cells: whole numbers in float64, so that sums are exact in any
+    order."""
+    power: float
+    """Sum of the squares of ``cells``."""
+    level: float
+    """Mean of the thumbnail in grey levels."""
     contrast: float
     """Standard deviation of the thumbnail in grey levels."""
 
@@ -47,38 +52,52 @@ class Sketch:
 
     def edge_energy(self) -> float:
         """Mean squared difference of neighbouring pixels of the thumbnail, (grey levels)²."""
-        level = self.thumb.astype(np.float64)  # whole numbers: exact sums
-        across, down = level[:, 1:] - level[:, :-1], level[1:] - level[:-1]
-        return float(np.vdot(across, across) / across.size + np.vdot(down, down) / down.size)
+        across = cv2.norm(self.thumb[:, 1:], self.thumb[:, :-1], cv2.NORM_L2SQR) / self.thumb[:, 1:].size
+        return float(across + cv2.norm(self.thumb[1:], self.thumb[:-1], cv2.NORM_L2SQR) / self.thumb[1:].size)
 
 
-def sketch(frame: Frame) -> Sketch:
-    """Reduce a frame to its sketch."""
-    thumb_size = _fit(frame.small.shape[1], frame.small.shape[0], THUMB_SIDE)
-    cell_size = _fit(frame.small.shape[1], frame.small.shape[0], CELL_SIDE)
-    colour = cv2.resize(frame.small, thumb_size, interpolation=cv2.INTER_AREA)
-    thumb = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
-    cells = cv2.resize(colour, cell_size, interpolation=cv2.INTER_AREA).astype(np.float64).ravel()
-    _, deviation = cv2.meanStdDev(thumb)
-    return Sketch(frame.index, frame.time, thumb, cells, float(deviation[0, 0]))
+class Sketcher:
+    """Makes the sketches of one stream; sizes are worked out once."""
+
+    def __init__(self) -> None:
+        self._shape = (0, 0)
+        self._thumb = self._cells = (0, 0)
+
+    def make(self, frame: Frame) -> tuple[Sketch, np.ndarray]:
+        """The sketch, and the (h, w, 3) uint8 BGR picture of the thumbnail's size that it was made of.
+
+        The picture takes colours to be those of Rec. ITU-R BT.601: it is for comparing frames with each other.
+        """
+        if frame.gray.shape != self._shape:
+            self._shape = (frame.gray.shape[0], frame.gray.shape[1])
+            self._thumb, self._cells = (_fit(self._shape, side) for side in (THUMB_SIDE, CELL_SIDE))
+        # By two halvings, which OpenCV does fastest.
+        half = cv2.resize(frame.gray, frame.cb.shape[::-1], interpolation=cv2.INTER_AREA)
+        thumb, cr, cb = (cv2.resize(p, self._thumb, interpolation=cv2.INTER_AREA) for p in (half, frame.cr, frame.cb))
+        picture = cv2.cvtColor(cv2.merge([thumb, cr, cb]), cv2.COLOR_YCrCb2BGR)
+        small = cv2.resize(picture, self._cells, interpolation=cv2.INTER_AREA)
+        cells = small.reshape(-1, 3).T.astype(np.float64, order="C").ravel()
+        mean, deviation = cv2.meanStdDev(thumb)
+        power = float(cells.dot(cells))
+        made = Sketch(frame.index, frame.time, thumb, cells, power, float(mean[0, 0]), float(deviation[0, 0]))
+        return made, picture
 
 
-def _fit(width: int, height: int, side: int) -> tuple[int, int]:
+def _fit(shape: tuple[int, int], side: int) -> tuple[int, int]:
     """(width, height) with the long side at most ``side`` and neither under 4."""
-    scale = min(1.0, side / max(width, height))
-    return max(4, round(width * scale)), max(4, round(height * scale))
+    scale = min(1.0, side / max(shape))
+    return max(4, round(shape[1] * scale)), max(4, round(shape[0] * scale))
 
 
 def distance(a: Sketch, b: Sketch) -> float:
     """Root mean square difference of the colour cells, 0..255."""
-    difference = a.cells - b.cells
-    return float(np.sqrt(np.vdot(difference, difference) / difference.size))
+    return float(np.sqrt(max(0.0, a.power + b.power - 2.0 * float(a.cells.dot(b.cells))) / a.cells.size))
 
 
 def coverage(a: Sketch, b: Sketch, change: float = CHANGED) -> float:
     """Share of the picture that differs by more than ``change``; what is black in both frames is left out."""
-    lit = np.maximum(a.cells, b.cells).reshape(-1, 3).max(axis=1) > _BLACK
-    differs = np.abs(a.cells - b.cells).reshape(-1, 3).max(axis=1) > change
+    lit = np.maximum(a.cells, b.cells).reshape(3, -1).max(axis=0) > _BLACK
+    differs = np.abs(a.cells - b.cells).reshape(3, -1).max(axis=0) > change
     return int(np.count_nonzero(differs & lit)) / max(1, int(np.count_nonzero(lit)))
 
 
@@ -93,17 +112,14 @@ def likeness(a: Sketch, b: Sketch) -> float:
     middle = a.thumb[top : top + h, left : left + w].astype(np.float32)
     middle -= middle.mean()
     other = b.thumb.astype(np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(other, (h, w))  # (rows of shifts, columns of shifts, h, w)
-    covariance = np.einsum("ijkl,kl->ij", windows, middle) / (h * w)
-    variance = np.maximum(
-        _box_mean(other.astype(np.float64) ** 2, h, w) - _box_mean(other.astype(np.float64), h, w) ** 2, 0
-    )
+    # (rows of shifts, columns of shifts), as the next two
+    covariance = cv2.matchTemplate(other, middle, cv2.TM_CCORR) / (h * w)
+    level, squared = cv2.integral2(b.thumb, sdepth=cv2.CV_64F, sqdepth=cv2.CV_64F)
+    variance = np.maximum(_box_mean(squared, h, w) - _box_mean(level, h, w) ** 2, 0)
     power = (float(np.mean(middle**2)) + _FLAT_VARIANCE) * (variance + _FLAT_VARIANCE)
     return float(np.max(covariance / np.sqrt(power)))
 
 
-def _box_mean(picture: np.ndarray, h: int, w: int) -> np.ndarray:
-    """Mean of each (h, w) window of a (H, W) picture: (H − h + 1, W − w + 1)."""
-    total = np.zeros((picture.shape[0] + 1, picture.shape[1] + 1))
-    total[1:, 1:] = picture.cumsum(0).cumsum(1)
+def _box_mean(total: np.ndarray, h: int, w: int) -> np.ndarray:
+    """Mean of each (h, w) window, (H − h + 1, W − w + 1), from a picture's (H + 1, W + 1) running sums."""
     return (total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w]) / (h * w)

@@ -15,14 +15,23 @@ from typing import Protocol
 from curation.frames import TIMED, Frame, Span
 from curation.signals.aesthetic import aesthetic_photo
 from curation.signals.bars import Bars
-from curation.signals.light import LightMeter
+from curation.signals.blocks import Blocks
+from curation.signals.combs import Combs
+from curation.signals.consistency import Consistency
+from curation.signals.light import LightMeter, columns_of
 from curation.signals.motion import Motion
+from curation.signals.overlay import Overlay
 from curation.signals.phash import Phash
+from curation.signals.repeats import Repeats
 from curation.signals.sharpness import Sharpness
 from curation.signals.still import Still
 from schemas.tables import SIGNAL_COLUMNS
 
 __all__ = ["Signal", "SignalSet"]
+
+
+Value = float | int | str | None
+"""A signal of a span: a number, a flag, a word, or None where it was not or cannot be measured."""
 
 
 class Signal(Protocol):
@@ -47,60 +56,77 @@ class SignalSet:
         self._sharpness = Sharpness()
         self._light = LightMeter()
         self._still = Still()
+        self._repeats = Repeats()
+        self._combs = Combs()
+        self._blocks = Blocks()
         self._bars = Bars()
+        self._overlay = Overlay()
+        self._consistency = Consistency()
         self._phash = Phash()
-        self._signals: dict[str, Signal] = {
+        self.frame_signals: dict[str, Signal] = {
             "motion": self._motion,
             "sharpness": self._sharpness,
             "light": self._light,
             "still": self._still,
+            "repeats": self._repeats,
+            "combs": self._combs,
+            "blocks": self._blocks,
             "bars": self._bars,
+            "overlay": self._overlay,
+            "consistency": self._consistency,
             "phash": self._phash,
         }
-        self.timings: dict[str, float] = dict.fromkeys(self._signals, 0.0)
+        """By name, in the order in which frames are pushed; none needs another until a span is closed."""
+        self.timings: dict[str, float] = dict.fromkeys(self.frame_signals, 0.0)
         """CPU seconds of this thread spent in each signal so far, estimated from every ``TIMED``-th frame."""
 
     def push(self, frame: Frame) -> None:
         """Every decoded frame, in order."""
-        if frame.index % TIMED:
-            for signal in self._signals.values():
+        # Not the first frame: what libraries set up at their first call would count 17 times.
+        if frame.index % TIMED != TIMED - 1:
+            for signal in self.frame_signals.values():
                 signal.push(frame)
             return
         before = time.thread_time()
-        for name, signal in self._signals.items():
+        for name, signal in self.frame_signals.items():
             signal.push(frame)
             after = time.thread_time()
             self.timings[name] += TIMED * (after - before)
             before = after
 
-    def close(self, span: Span) -> dict[str, float | int | None]:
+    def close(self, span: Span) -> dict[str, Value]:
         """The columns of ``SIGNAL_COLUMNS`` for ``span``, in their order; None where not measured, never NaN or
         infinite.
 
         Raises FloatingPointError where a signal comes out as NaN or infinite: that is a defect, not a measurement.
         """
-        bars = self._bars.close(span)
-        bar_share = float(bars["bar_share"] or 0.0)
+        # Every score is of the picture without its bars. Those of native planes look for bars themselves, as planes are not kept.
+        crop = self._bars.crop(span)
         sharp = self._sharpness.close(span)
-        light = self._light.measure(span, bar_share)
+        light = self._light.measure(span, crop)
         score = None if light is None else aesthetic_photo(light, sharp["sharpness"])
-        values = {
-            **self._motion.close(span),
+        values: dict[str, Value] = {
+            **self._motion.close(span, crop),
             **sharp,
-            **self._light.close(span, bar_share),
-            **self._still.close(span),
-            **bars,
-            **self._phash.close(span),
+            **columns_of(light),
+            **self._still.close(span, crop),
+            **self._repeats.close(span),
+            **self._combs.close(span),
+            **self._blocks.close(span),
+            **self._bars.close(span),
+            **self._overlay.close(span, crop),
+            **self._consistency.close(span, crop),
+            **self._phash.close(span, crop),
             "aesthetic_photo": score,
         }
         for name, value in values.items():
-            if value is not None and not math.isfinite(value):
+            if isinstance(value, float) and not math.isfinite(value):
                 raise FloatingPointError(
                     f"signal `{name}` is {value} for frames {span.start_frame} to {span.end_frame}"
                 )
-        return {column.name: values[column.name] for column in SIGNAL_COLUMNS}
+        return {column.name: values.get(column.name) for column in SIGNAL_COLUMNS}
 
     def forget(self, before_frame: int) -> None:
         """Samples before this frame will not be asked for again."""
-        for signal in self._signals.values():
+        for signal in self.frame_signals.values():
             signal.forget(before_frame)

@@ -28,7 +28,7 @@ _GRAY_COLOUR, _FULL_FRAME = 0.3, 0.5
 def aesthetic_photo(light: Light, sharpness: float | None) -> float:
     """0..10. Where ``sharpness`` is None (no structure to judge by) the other terms take over its weight."""
     terms = [
-        (exposure(light.brightness, light.clipped), EXPOSURE_WEIGHT),
+        (exposure(light.brightness, min(1.0, light.clipped_highlights + light.clipped_shadows)), EXPOSURE_WEIGHT),
         (min(1.0, light.contrast / _FULL_CONTRAST), CONTRAST_WEIGHT),
         (_GRAY_COLOUR + (1 - _GRAY_COLOUR) * min(1.0, light.colourfulness / _FULL_COLOUR), COLOUR_WEIGHT),
         (_FULL_FRAME + (1 - _FULL_FRAME) * (1 - light.spread), SIMPLICITY_WEIGHT),

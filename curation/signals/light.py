@@ -1,7 +1,7 @@
 """Light, colour and composition of the picture, from small frames at two samples per second.
 
 Sums are kept with the black bars in them and corrected when the span is closed: a bar adds nothing to a sum of levels,
-so dividing by the share that is not bar gives the mean over the picture proper.
+so dividing by the share that is not bar gives the mean over the picture proper. Where edges lie is worked out then, too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from curation.frames import Frame, Span
+from curation.signals.crop import NO_BARS, Crop
 from curation.signals.samples import Clock, Samples
 
 RATE = 2.0
@@ -30,8 +31,10 @@ class Light:
     """0..1: standard deviation of luminance / 127.5 (its value for a picture half black and half white)."""
     colourfulness: float
     """Hasler and Süsstrunk's M3, 0 for gray to about 180."""
-    clipped: float
-    """0..1: share of pixels without detail, black or white."""
+    clipped_highlights: float
+    """0..1: share of pixels without detail in white: of level 247 and over."""
+    clipped_shadows: float
+    """0..1: share of pixels without detail in black: of level 8 and under."""
     spread: float
     """0..1: share of the picture that the middle of its edges covers, see :func:`edge_spread`."""
 
@@ -45,11 +48,12 @@ class _Moments:
     chroma2: float
     dark: float
     bright: float
-    spread: float
+    half: np.ndarray
+    """(h, w) uint8: the gray picture at half the size, for :func:`edge_spread` once the bars are known."""
 
 
 class LightMeter:
-    """brightness (0..1), contrast (0..1) and colourfulness (0..); all None for a span without a sample.
+    """brightness, contrast, clipped_highlights, clipped_shadows (0..1) and colourfulness (0..), see :class:`Light`.
 
     colourfulness is M3 of Hasler and Süsstrunk, "Measuring colourfulness in natural images" (2003), section 6: with rg
     = R − G and yb = (R + G) / 2 − B, M3 = sqrt(var(rg) + var(yb)) + 0.3 · sqrt(mean(rg)² + mean(yb)²).
@@ -61,25 +65,23 @@ class LightMeter:
 
     def push(self, frame: Frame) -> None:
         if self._clock.due(frame.time):
-            self._samples.add(_moments(frame.small, frame.gray), frame.index)
+            self._samples.add(_moments(frame.bgr(), frame.gray), frame.index)
 
-    def measure(self, span: Span, bar_share: float) -> Light | None:
-        """The means over the span, when ``bar_share`` (0..1) of the picture is black bars; None without a sample."""
+    def measure(self, span: Span, crop: Crop = NO_BARS) -> Light | None:
+        """The means over the span, without the black bars; None without a sample."""
         samples = self._samples.within(span)
         if not samples:
             return None
-        each = [_without_bars(m, 1.0 - bar_share) for m in samples]
+        each = [_without_bars(m, crop) for m in samples]
         return Light(*(float(np.mean([getattr(e, name) for e in each])) for name in Light.__slots__))
-
-    def close(self, span: Span, bar_share: float = 0.0) -> dict[str, float | int | None]:
-        light = self.measure(span, bar_share)
-        return {
-            name: None if light is None else getattr(light, name)
-            for name in ("brightness", "contrast", "colourfulness")
-        }
 
     def forget(self, before_frame: int) -> None:
         self._samples.forget(before_frame)
+
+
+def columns_of(light: Light | None) -> dict[str, float | None]:
+    """What of ``light`` is a column of its own; all None without it."""
+    return {name: None if light is None else getattr(light, name) for name in Light.__slots__ if name != "spread"}
 
 
 def edge_spread(gray: np.ndarray) -> float:
@@ -104,9 +106,10 @@ def _middle(energy: np.ndarray) -> float:
     return float(last - first + 1) / energy.size
 
 
-def _moments(small: np.ndarray, gray: np.ndarray) -> _Moments:
-    """Means over all pixels of ``small`` ((h, w, 3) uint8 BGR) and ``gray`` ((h, w) uint8)."""
-    blue, green, red = cv2.split(small)
+def _moments(bgr: np.ndarray, gray: np.ndarray) -> _Moments:
+    """Means over all pixels of ``bgr`` ((h, w, 3) uint8) and ``gray`` ((h, w) uint8)."""
+    height, width = gray.shape
+    blue, green, red = cv2.split(bgr)
     rg = cv2.subtract(red, green, dtype=cv2.CV_32F)
     yb = cv2.subtract(cv2.addWeighted(red, 0.5, green, 0.5, 0.0, dtype=cv2.CV_32F), blue, dtype=cv2.CV_32F)
     (rg_mean, rg_std), (yb_mean, yb_std), (mean, std) = (_mean_std(plane) for plane in (rg, yb, gray))
@@ -116,9 +119,9 @@ def _moments(small: np.ndarray, gray: np.ndarray) -> _Moments:
         rg=rg_mean,
         yb=yb_mean,
         chroma2=rg_std**2 + rg_mean**2 + yb_std**2 + yb_mean**2,
-        dark=float(np.count_nonzero(gray <= _DARK)) / gray.size,
-        bright=float(np.count_nonzero(gray >= _BRIGHT)) / gray.size,
-        spread=edge_spread(gray),
+        dark=int(np.count_nonzero(gray <= _DARK)) / gray.size,
+        bright=int(np.count_nonzero(gray >= _BRIGHT)) / gray.size,
+        half=cv2.resize(gray, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA),
     )
 
 
@@ -127,12 +130,15 @@ def _mean_std(plane: np.ndarray) -> tuple[float, float]:
     return float(mean[0, 0]), float(std[0, 0])
 
 
-def _without_bars(m: _Moments, lit: float) -> Light:
+def _without_bars(m: _Moments, crop: Crop) -> Light:
+    lit = crop.area
     gray, gray2, rg, yb, chroma2 = (v / lit for v in (m.gray, m.gray2, m.rg, m.yb, m.chroma2))
+    left, top, right, bottom = crop.box(*m.half.shape[::-1])
     return Light(
         brightness=min(1.0, gray / 255),
         contrast=min(1.0, float(np.sqrt(max(0.0, gray2 - gray**2))) / 127.5),
         colourfulness=float(np.sqrt(max(0.0, chroma2 - rg**2 - yb**2)) + 0.3 * np.hypot(rg, yb)),
-        clipped=min(1.0, max(0.0, m.dark - (1.0 - lit)) / lit + m.bright / lit),
-        spread=min(1.0, m.spread / lit),
+        clipped_highlights=min(1.0, m.bright / lit),
+        clipped_shadows=min(1.0, max(0.0, m.dark - (1.0 - lit)) / lit),
+        spread=edge_spread(m.half[top:bottom, left:right]),
     )

@@ -18,6 +18,9 @@ _PEAK_OVER_BLACK = 28
 edge."""
 _LIT_OVER_BLACK = 20
 """Levels of 255. A pixel behind the edge that is this far over black is lit."""
+LEAST_PX = 2
+"""Pixels. A single dark line at the rim is a codec's or scanner's, not a bar; its edge is not looked at."""
+_STRIDE = 4
 _EDGE_DEPTH = 3
 """Pixels. How far behind the edge a lit pixel is sought: a soft edge takes one or two pixels to get bright."""
 
@@ -25,7 +28,7 @@ _EDGE_DEPTH = 3
 @dataclass(frozen=True, slots=True)
 class Margins:
     """Black margins of one picture, in its own pixels, and for each side the share (0..1) of its length along which
-    the edge is lit."""
+    the edge is lit; 0 for margins under 2 pixels."""
 
     top: int
     bottom: int
@@ -54,23 +57,28 @@ def black_margins(plane: np.ndarray, black: int) -> Margins | None:
         bottom=bottom,
         left=left,
         right=right,
-        edge_top=_lit(inside[:_EDGE_DEPTH], 0, black) / width,
-        edge_bottom=_lit(inside[-_EDGE_DEPTH:], 0, black) / width,
-        edge_left=_lit(inside[:, :_EDGE_DEPTH], 1, black) / height,
-        edge_right=_lit(inside[:, -_EDGE_DEPTH:], 1, black) / height,
+        edge_top=_lit(inside[:_EDGE_DEPTH], 0, black) / width if top >= LEAST_PX else 0.0,
+        edge_bottom=_lit(inside[-_EDGE_DEPTH:], 0, black) / width if bottom >= LEAST_PX else 0.0,
+        edge_left=_lit(inside[:, :_EDGE_DEPTH], 1, black) / height if left >= LEAST_PX else 0.0,
+        edge_right=_lit(inside[:, -_EDGE_DEPTH:], 1, black) / height if right >= LEAST_PX else 0.0,
     )
 
 
 def _dark_lines(lines: np.ndarray, black: int) -> int:
     """How many of the first rows of ``lines`` ((n, m) uint8) are black from end to end."""
-    count, step = 0, 1
+    # Most pictures have no margin, and show it in their first line.
+    if int(lines[0].max()) > black + _PEAK_OVER_BLACK:
+        return 0
+    count, step = 0, 4
     while count < len(lines):
-        # One line first, as most pictures have no margin; more at a time once there is one.
-        chunk = np.ascontiguousarray(lines[count : count + step])
-        dark = (chunk.max(axis=1) <= black + _PEAK_OVER_BLACK) & (chunk.mean(axis=1) <= black + _MEAN_OVER_BLACK)
+        chunk = lines[count : count + step]
+        peaks = chunk.max(axis=1)
+        # Sums cost more than maxima; every fourth pixel of a line says as much about its mean.
+        means = chunk[:, ::_STRIDE].mean(axis=1, dtype=np.float32)
+        dark = (peaks <= black + _PEAK_OVER_BLACK) & (means <= black + _MEAN_OVER_BLACK)
         if not dark.all():
             return count + int(np.argmin(dark))
-        count, step = count + step, 16
+        count, step = count + step, 32
     return len(lines)
 
 

@@ -11,12 +11,11 @@ import cv2
 import numpy as np
 
 from curation.frames import Frame, Span
-from curation.signals.bars import SIDES, common_margin
-from curation.signals.margins import black_margins
+from curation.signals.crop import NO_BARS, Crop
 from curation.signals.samples import Clock, Samples
 
-RATE = 5.0
-"""Samples per second."""
+RATE = 4.0
+"""Samples per second: a place is missed by at most 0.25 s, mostly by half of that."""
 PLACES = {"phash_a": 1 / 6, "phash_b": 1 / 2, "phash_c": 5 / 6}
 """Where in the span, as a share of its duration."""
 
@@ -41,18 +40,21 @@ class Phash:
     """phash_a, phash_b, phash_c: 64-bit integers (0 .. 2^64 − 1) of the samples nearest in time to 1/6, 1/2 and 5/6 of
     the span.
 
-    None where the span has no sample or where the nearest sample is flat (a Hamming distance would say nothing).
+    None where the span has no sample or where the nearest sample is flat (a Hamming distance would say nothing). Samples are kept
+    as pictures, half the size of the small one, and hashed when a span is closed: three a clip, and by then the bars are known.
     """
 
     def __init__(self) -> None:
         self._clock = Clock(RATE)
-        self._samples: Samples[tuple[float, int | None]] = Samples()
+        self._samples: Samples[tuple[float, np.ndarray]] = Samples()
 
     def push(self, frame: Frame) -> None:
         if self._clock.due(frame.time):
-            self._samples.add((frame.time, phash(without_bars(frame.gray))), frame.index)
+            height, width = frame.gray.shape
+            half = (max(1, width // 2), max(1, height // 2))
+            self._samples.add((frame.time, cv2.resize(frame.gray, half, interpolation=cv2.INTER_AREA)), frame.index)
 
-    def close(self, span: Span) -> dict[str, float | int | None]:
+    def close(self, span: Span, crop: Crop = NO_BARS) -> dict[str, float | int | None]:
         samples = self._samples.within(span)
         if not samples:
             return dict.fromkeys(PLACES)
@@ -60,7 +62,7 @@ class Phash:
 
         def nearest(place: float) -> int | None:
             at = span.start_s + place * duration
-            return min(samples, key=lambda s: abs(s[0] - at))[1]
+            return phash(without_bars(min(samples, key=lambda s: abs(s[0] - at))[1], crop))
 
         return {name: nearest(place) for name, place in PLACES.items()}
 
@@ -68,16 +70,10 @@ class Phash:
         self._samples.forget(before_frame)
 
 
-def without_bars(gray: np.ndarray) -> np.ndarray:
-    """``gray`` ((h, w) uint8, full range) without black bars, and without the row or column in which bar and picture
-    blend."""
-    margins = black_margins(gray, 0)
-    if margins is None:
-        return gray
-    width = {side: common_margin([margins], side) for side in SIDES}
-    cut = {side: w + 1 if w else 0 for side, w in width.items()}
-    inside = gray[cut["top"] : gray.shape[0] - cut["bottom"], cut["left"] : gray.shape[1] - cut["right"]]
-    return inside if inside.size else gray
+def without_bars(gray: np.ndarray, crop: Crop) -> np.ndarray:
+    """``gray`` ((h, w) uint8) without black bars."""
+    left, top, right, bottom = crop.box(*gray.shape[::-1])
+    return gray[top:bottom, left:right]
 
 
 def phash(gray: np.ndarray) -> int | None:

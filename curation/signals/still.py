@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
 from curation.frames import Frame, Span
+from curation.signals.crop import NO_BARS, Crop
 from curation.signals.samples import Clock, Samples
 
 RATE = 5.0
@@ -30,54 +33,58 @@ class Still:
 
     Both are taken from the small gray picture at 5 samples per second; a sample is compared with the one before it.
     Noise of a sensor is a change (its mean difference is above 0.1 unless a codec has removed it), a repeat of the
-    same coded picture is none. static_share is None for a span with fewer than two samples.
+    same coded picture is none. static_share is None for a span with fewer than two samples. Black bars are left out.
     """
 
     def __init__(self) -> None:
         self._clock = Clock(RATE)
-        self._black: Samples[bool] = Samples()
-        self._static: Samples[bool] = Samples()
+        self._dark: Samples[float] = Samples()
+        self._change: Samples[tuple[float, float]] = Samples()
         self._last: tuple[int, np.ndarray] | None = None
 
     def push(self, frame: Frame) -> None:
         if not self._clock.due(frame.time):
             return
-        self._black.add(is_black(frame.gray), frame.index)
+        self._dark.add(dark_share(frame.gray), frame.index)
         if self._last is not None:
             index, gray = self._last
-            self._static.add(is_static(gray, frame.gray), frame.index, index)
+            self._change.add(change(gray, frame.gray), frame.index, index)
         self._last = (frame.index, frame.gray)
 
-    def close(self, span: Span) -> dict[str, float | int | None]:
-        return {
-            "black_share": _share(self._black.within(span)),
-            "static_share": _share(self._static.within(span)),
-        }
+    def close(self, span: Span, crop: Crop = NO_BARS) -> dict[str, float | int | None]:
+        bars, lit = 1.0 - crop.area, crop.area
+        black = [dark - bars >= BLACK_PIXELS * lit for dark in self._dark.within(span)]
+        static = [mean <= STATIC_MEAN * lit and most <= STATIC_BLOCK for mean, most in self._change.within(span)]
+        return {"black_share": _share(black), "static_share": _share(static)}
 
     def forget(self, before_frame: int) -> None:
-        self._black.forget(before_frame)
-        self._static.forget(before_frame)
+        self._dark.forget(before_frame)
+        self._change.forget(before_frame)
 
 
-def is_black(gray: np.ndarray) -> bool:
-    """True where at least 98 % of the pixels of ``gray`` ((h, w) uint8, full range) are at most 10 % bright."""
-    return bool(np.count_nonzero(gray <= BLACK_LEVEL) >= BLACK_PIXELS * gray.size)
+def dark_share(gray: np.ndarray) -> float:
+    """0..1: share of the pixels of ``gray`` ((h, w) uint8, full range) that are at most 10 % bright."""
+    return 1.0 - int(np.count_nonzero(gray > BLACK_LEVEL)) / gray.size
 
 
-def is_static(before: np.ndarray, after: np.ndarray) -> bool:
-    """True where no change is to be seen between two pictures ((h, w) uint8)."""
+def change(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """(mean over the picture, largest mean over a block) of the absolute difference of two pictures ((h, w) uint8), in levels.
+
+    The second is infinite where the first alone says that something changed, and for pictures of two sizes.
+    """
     if before.shape != after.shape:
-        return False
+        return math.inf, math.inf
     difference = cv2.absdiff(before, after)
-    if float(difference.mean()) > STATIC_MEAN:
-        return False
+    mean = cv2.mean(difference)[0]
+    if mean > STATIC_MEAN:
+        return mean, math.inf
     height, width = difference.shape
     blocks = cv2.resize(
         difference.astype(np.float32),
         (max(1, width // _BLOCK), max(1, height // _BLOCK)),
         interpolation=cv2.INTER_AREA,
     )
-    return float(blocks.max()) <= STATIC_BLOCK
+    return mean, float(blocks.max())
 
 
 def _share(flags: list[bool]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from pipelines.apps.explain_source import Reading, Row, rows, transitions_of
 from pipelines.apps.query import plain
 from pipelines.apps.verdicts import OUTCOME, RuleInForce, rules_in_force
 from schemas.recipe import Rule
-from schemas.tables import CLIPS, SIGNAL_COLUMNS
+from schemas.tables import CLIPS, SIGNAL_COLUMNS, TEXT, Column
 
 
 @dataclass(frozen=True)
@@ -156,10 +157,15 @@ def _origin(db: duckdb.DuckDBPyConnection, row: Row) -> Origin:
 
 
 def _signals(db: duckdb.DuckDBPyConnection, row: Row) -> list[Measured]:
+    features = [c for c in TEXT.columns if c.name != "clip_id"]
+    return [*_measured(db, "clips", SIGNAL_COLUMNS, row), *_measured(db, TEXT.name, features, row)]
+
+
+def _measured(db: duckdb.DuckDBPyConnection, view: str, columns: Sequence[Column], row: Row) -> list[Measured]:
     def is_measure(kind: pa.DataType) -> bool:
         return pa.types.is_floating(kind) or pa.types.is_int32(kind)  # hashes are unsigned 64-bit
 
-    ranked = [c for c in SIGNAL_COLUMNS if is_measure(c.type) and row[c.name] is not None]
+    ranked = [c for c in columns if is_measure(c.type) and row[c.name] is not None]
     below: dict[str, float] = {}
     if ranked:
         # One pass over the corpus for all signals; a tie counts half. The cast makes equal what was equal in the table.
@@ -168,9 +174,9 @@ def _signals(db: duckdb.DuckDBPyConnection, row: Row) -> list[Measured]:
             f"100.0 * (count(*) FILTER ({n} < {v}) + 0.5 * count(*) FILTER ({n} = {v})) / count({n})"
             for n, v in value.items()
         )
-        found = db.execute(f"SELECT {places} FROM clips", {n: row[n] for n in value})
+        found = db.execute(f"SELECT {places} FROM {view}", {n: row[n] for n in value})
         below = dict(zip(value, found.fetchall()[0], strict=True))
-    return [Measured(c.name, row[c.name], c.unit, c.meaning, below.get(c.name)) for c in SIGNAL_COLUMNS]
+    return [Measured(c.name, row[c.name], c.unit, c.meaning, below.get(c.name)) for c in columns]
 
 
 def _ruling(rule: RuleInForce, wide: pa.Table, row: Row) -> Ruling:

@@ -198,6 +198,9 @@ def _numbers(status: Status, total: report_data.Totals, shards: str | None) -> l
 
 def _recipe(corpus: Corpus, chosen: Chosen) -> str:
     data: dict[str, Any] = dict(corpus.facts["recipe"])
+    text = variants.load(corpus, "text", chosen["text"]) if chosen["text"] is not None else None
+    if text is not None:
+        data["features"] = {"text": {k: v for k, v in text.settings.items() if k != "rules"}}
     for table, section in (("captions", "captions"), ("shards", "export")):
         name = chosen[table]
         if name is not None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import duckdb
 
+from curation.corpus import FEATURE_TABLES
+from curation.joined import CLIPS_ALL
 from pipelines.apps.report_signals import chosen_columns
 from pipelines.apps.status_facts import Status
 from pipelines.apps.verdicts import OUTCOME, REASON, REASONS, RuleInForce
@@ -91,7 +93,17 @@ class Totals:
     exported: Count
 
 
-_TOLD_COLUMNS = ("clip_id", "width", "height", "fps", "kept", "selection_selected", "captioner", "caption_scope")
+_TOLD_COLUMNS = (
+    "clip_id",
+    "width",
+    "height",
+    "fps",
+    "kept",
+    "selection_selected",
+    "text_stills",
+    "captioner",
+    "caption_scope",
+)
 
 
 def tell(db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> None:
@@ -104,10 +116,18 @@ def tell(db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> None:
     columns = [*_TOLD_COLUMNS, *chosen_columns(rules)]
     columns += [f"{OUTCOME} AS outcome", f"{REASON} AS why", f"{REASONS} AS whys"]
     columns += ["caption IS NOT NULL AS has_caption", "shard IS NOT NULL AS exported"]
-    # Caption rules only see clips that have a caption row.
-    seen = {"select": "true", "judge": "caption_words IS NOT NULL"}
-    columns += [f"({seen[r.stage]} AND (\n{r.sql}\n) IS NULL) AS unknown_{i}" for i, r in enumerate(rules)]
+    columns += [f"({_seen(r)} AND (\n{r.sql}\n) IS NULL) AS unknown_{i}" for i, r in enumerate(rules)]
     db.execute(f"CREATE TABLE told AS SELECT {', '.join(dict.fromkeys(columns))} FROM clips_all")
+
+
+def _seen(rule: RuleInForce) -> str:
+    """SQL: whether a rule can be known of a clip. What was never looked at, because other rules drop it, is not unknown."""
+    if rule.stage == "judge":
+        return "caption_words IS NOT NULL"
+    features = {name for table, _, name in CLIPS_ALL if table in FEATURE_TABLES}
+    if features.isdisjoint(rule.columns):
+        return "true"
+    return f"(text_stills IS NOT NULL OR {OUTCOME} <> 'dropped')"
 
 
 def _rows(db: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:

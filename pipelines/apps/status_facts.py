@@ -10,13 +10,14 @@ from typing import Any
 import pyarrow.dataset as ds
 
 from curation import variants
-from curation.corpus import VARIANT_TABLES, Corpus
+from curation.corpus import FEATURE_TABLES, VARIANT_TABLES, Corpus
 from curation.shard_plan import covered_parts, tar_sizes
 from curation.variants import COMMAND, Variant, stale_reasons
 from curation.views import NAMED, NONE, Chosen, connect, table_dataset
 from schemas.errors import ERROR_CODES, ErrorCode
 
 PASSED = {
+    "text": ("looked at have text", ds.field("text_area") > 0),
     "selections": ("selected", ds.field("selected")),
     "captions": ("with a caption", ds.field("caption").is_valid()),
     "decisions": ("kept", ds.field("kept")),
@@ -203,6 +204,10 @@ def last_run(corpus: Corpus) -> dict[str, Any] | None:
     return record
 
 
+def _none_yet(table: str) -> str:
+    return "no clip was searched for text yet" if table == "text" else f"there are no {table} yet"
+
+
 def next_steps(status: Status) -> list[Step]:
     """What to run next, most pressing first: a pure function of what was found."""
     where = shlex.quote(status.corpus)
@@ -214,8 +219,10 @@ def next_steps(status: Status) -> list[Step]:
         steps.append(Step(f"stiv scan {where}", f"{missing:,} of {status.planned_parts:,} parts are not scanned"))
     chain = {table: [v for v in status.variants if v.table == table] for table in VARIANT_TABLES}
     for table, there in chain.items():
+        if not there and table in FEATURE_TABLES and any(v.table not in FEATURE_TABLES for v in status.variants):
+            continue  # it was made without
         if not there and status.scanned_parts:
-            steps.append(Step(f"stiv {COMMAND[table]} {where}", f"there are no {table} yet"))
+            steps.append(Step(f"stiv {COMMAND[table]} {where}", _none_yet(table)))
             return steps
         for item in there:
             name = "" if item.name == "default" else f" --name {item.name}"

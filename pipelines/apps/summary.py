@@ -11,15 +11,15 @@ from rich.markup import escape
 
 from curation.corpus import Corpus
 from curation.planning import Planned
-from curation.views import connect
+from curation.views import NAMED, connect
 from pipelines.apps.words import plural, size
 from pipelines.progress import Counts
-from pipelines.run import Outcome
+from pipelines.run import Outcome, ratio
 
 
 def summarise(corpus: Corpus, planned: Planned, outcome: Outcome, counts: Counts, name: str) -> dict[str, Any]:
     """Totals of the corpus after a run, as JSON-like values."""
-    use = dict.fromkeys(("selections", "captions", "decisions", "shards"), name)
+    use = {table: name for table in NAMED if name in corpus.variants(table)}
     with connect(corpus, use) as db:
 
         def rows(sql: str) -> list[tuple[Any, ...]]:
@@ -33,6 +33,18 @@ def summarise(corpus: Corpus, planned: Planned, outcome: Outcome, counts: Counts
         exported = rows(
             "SELECT count(*), count(DISTINCT shard), coalesce(sum(num_frames), 0), coalesce(sum(byte_size), 0), count(*) FILTER (how = 'copy') FROM shards"
         )[0]
+        analysed, run_ups, source_frames = rows(
+            "SELECT coalesce(sum(frames_decoded), 0), coalesce(sum(frames_run_up), 0), coalesce(sum(num_frames), 0) FROM sources"
+        )[0]
+        decode = {
+            "source_frames": int(source_frames),
+            "analysis_ratio": ratio(analysed, source_frames),
+            "run_up_ratio": ratio(run_ups, source_frames),
+            "rescanned_frames": counts.rescanned_frames,
+            "export_frames": counts.export_frames,
+        }
+        looked, with_text = rows("SELECT count(*), count(*) FILTER (text_area > 0) FROM text")[0]
+        text = {"clips": looked, "with_text": with_text, "now": counts.text_clips, "stills": counts.text_stills}
         return {
             "corpus": corpus.store.uri,
             "name": name,
@@ -56,6 +68,8 @@ def summarise(corpus: Corpus, planned: Planned, outcome: Outcome, counts: Counts
                 rows("SELECT reason, count(*) FROM decisions WHERE NOT kept GROUP BY 1 ORDER BY 2 DESC, 1")
             ),
             "rules_unknown": dict(counts.unknown),
+            "text": text,
+            "decode": decode,
             "shards": {
                 "samples": exported[0],
                 "tars": exported[1],
@@ -95,6 +109,9 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     left = summary["source_hours"] - summary["clip_hours"]
     if left * 3600 >= 1:
         lines.append(("", f"  in no clip: {_hours(left)} (transitions, trimming, shots under scan.shots.min_s)"))
+    text = summary["text"]
+    if text["clips"]:
+        lines.append(("", f"  looked at for text: {text['clips']:,}, found in {text['with_text']:,}"))
     lines += [("", f"  dropped by {reason}: {count:,}") for reason, count in summary["dropped_by_reason"].items()]
     lines += [
         ("", f"  rule {rule} unknown for {plural(count, 'clip')} (a value was not measured)")
@@ -117,6 +134,8 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     lines.append(("Where", summary["shards_folder"]))
     if "report" in summary:
         lines.append(("Report", summary["report"]))
+    if summary["decode"]["source_frames"]:
+        lines.append(("Decoded", _decoded(summary["decode"])))
     lines.append(("Time", f"{summary['seconds']:,.1f} s"))
     for label, text in lines:
         console.print(f"[bold]{label:<8}[/] {escape(text)}")
@@ -125,6 +144,23 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     console.print(f'  stiv query {where} "SELECT reason, count(*) FROM decisions GROUP BY reason"', markup=False)
     if summary["a_clip"]:
         console.print(f"  stiv explain {where} {summary['a_clip'][:12]}", markup=False)
+
+
+def _decoded(decode: dict[str, Any]) -> str:
+    """The decode ledger in one line. Run-ups at seams and second scans of damaged sources are counted apart."""
+    more = []
+    if decode["run_up_ratio"]:
+        more.append(f"{decode['run_up_ratio']:.2f}x more in run-ups at seams")
+    if decode["rescanned_frames"]:
+        more.append(f"{plural(decode['rescanned_frames'], 'frame')} again with one thread")
+    if decode["export_frames"]:
+        more.append(f"export {plural(decode['export_frames'], 'frame')}")
+    return "; ".join(
+        [
+            f"analysis decoded {decode['analysis_ratio']:.2f}x of {plural(decode['source_frames'], 'source frame')}",
+            *more,
+        ]
+    )
 
 
 def print_plan(report: dict[str, Any], console: Console) -> None:

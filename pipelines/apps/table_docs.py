@@ -6,7 +6,7 @@ import sys
 
 import pyarrow as pa
 
-from curation.corpus import VARIANT_TABLES
+from curation.corpus import VARIANT_TABLES, table_folder
 from curation.joined import CLIPS_ALL
 from schemas.errors import ERROR_CODES
 from schemas.tables import TABLES, Column, Table
@@ -50,7 +50,7 @@ def _contents() -> str:
 
 def _table(table: Table) -> str:
     named = table.name in VARIANT_TABLES
-    where = _WHERE.get(table.name, f"{table.name}/{'<name>/' if named else ''}part-NNNNNN.parquet")
+    where = _WHERE.get(table.name, f"{table_folder(table.name)}/{'<name>/' if named else ''}part-NNNNNN.parquet")
     note = f" {_COMMITS[table.name]}" if table.name in _COMMITS else ""
     rows = [_row(c.name, c) for c in table.columns]
     return f"## {table.name}\n\nA row is {table.row}. Files: `{where}`.{note}\n\n{_HEADER}\n" + "\n".join(rows) + "\n"

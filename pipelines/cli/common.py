@@ -82,6 +82,13 @@ Replace = Annotated[
         help="Rebuild a name that was made with other settings; it is switched over when the new one is finished.",
     ),
 ]
+ScoreAll = Annotated[
+    bool,
+    typer.Option(
+        "--score-all",
+        help="Look for text in every clip, not only in those that the rules over cheaper signals leave.",
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output; nothing else goes there.")
 ]
@@ -95,10 +102,10 @@ def parse_use(values: list[str] | None) -> dict[str, str]:
         if not text.strip():
             continue
         table, sign, name = text.strip().partition("=")
-        if not sign or table not in ("selections", "captions", "decisions", "shards") or not name:
+        if not sign or table not in ("text", "selections", "captions", "decisions", "shards") or not name:
             raise UsageError(
                 f"`--use {text}` is not of the form TABLE=NAME.",
-                fix="Tables are selections, captions, decisions and shards; for example --use captions=v2.",
+                fix="Tables are text, selections, captions, decisions and shards; for example --use captions=v2.",
             )
         found[table] = name
     return found

@@ -11,7 +11,19 @@ import typer
 from rich.console import Console
 
 from pipelines.cli import common
-from pipelines.cli.common import AsJson, CorpusArg, ExecutorName, Jobs, Name, RayAddress, RecipeFile, Replace, Sets, Use
+from pipelines.cli.common import (
+    AsJson,
+    CorpusArg,
+    ExecutorName,
+    Jobs,
+    Name,
+    RayAddress,
+    RecipeFile,
+    Replace,
+    ScoreAll,
+    Sets,
+    Use,
+)
 from schemas.errors import TooManyErrorsError
 
 if TYPE_CHECKING:
@@ -47,6 +59,8 @@ def register(app: typer.Typer) -> None:
     app.command("retry", rich_help_panel="Make a corpus")(retry)
     for name, text in _STAGE_HELP.items():
         app.command(name, help=text, rich_help_panel="Make a corpus")(_stage_command(name))
+        if name == "scan":
+            app.command("features", rich_help_panel="Make a corpus")(features)
 
 
 def curate(
@@ -59,12 +73,13 @@ def curate(
     ray_address: RayAddress = None,
     name: Name = "default",
     replace: Replace = False,
+    score_all: ScoreAll = False,
     limit: Limit = None,
     dry_run: DryRun = False,
     no_report: NoReport = False,
     as_json: AsJson = False,
 ) -> None:
-    """Do the whole job: list, plan, scan, select, caption, judge and export; only what is missing.
+    """Do the whole job: list, plan, scan, features, select, caption, judge and export; only what is missing.
 
     Run it again after an interruption, or with more videos: finished work is kept.
 
@@ -83,7 +98,7 @@ def curate(
     from pipelines.progress import Progress
 
     options = _options(executor, jobs, ray_address, name, None, replace)
-    effective = _recipe(out, name, recipe, set_)
+    effective = _recipe(out, name, recipe, _with_score_all(set_, score_all))
     entries = job.list_and_check(videos, out)
     existing = job.existing(out, effective)
     if existing is not None:
@@ -155,10 +170,11 @@ def retry(corpus: CorpusArg, as_json: AsJson = False) -> None:
     """Plan again the sources that failed for a reason that may have passed (not found, no permission, timeout, crash)."""
     from curation.corpus import Corpus
     from curation.planning import retry_failed
+    from pipelines.dividing import Divider
 
     found = Corpus.open(corpus)
-    with found.writing("stiv retry"):
-        planned = retry_failed(found)
+    with found.writing("stiv retry"), Divider() as divider:
+        planned = retry_failed(found, divider)
     if as_json:
         common.print_json({"parts": planned.parts, "sources": planned.new})
     elif planned.new:
@@ -195,6 +211,39 @@ def _stage_command(stage: str) -> Callable[..., None]:
         _run_stage(stage, corpus, recipe, set_, _options(executor, jobs, ray_address, name, use, replace), as_json)
 
     return command
+
+
+def features(
+    corpus: CorpusArg,
+    recipe: RecipeFile = None,
+    set_: Sets = None,
+    executor: ExecutorName = "ray",
+    jobs: Jobs = None,
+    ray_address: RayAddress = None,
+    name: Name = "default",
+    replace: Replace = False,
+    score_all: ScoreAll = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what takes more than the scan: how much of the stills is under text (`text_area`).
+
+    Only clips that the cheaper rules of `select` leave are looked at, unless --score-all is given; the others have NULL. What another
+    name measured in the same way is taken over.
+
+    [bold]Examples[/]
+
+      stiv features corpus
+
+      stiv features corpus --name all --score-all
+
+      stiv query corpus "SELECT clip_id, text_area FROM text ORDER BY text_area DESC LIMIT 10"
+    """
+    options = _options(executor, jobs, ray_address, name, None, replace)
+    _run_stage("features", corpus, recipe, _with_score_all(set_, score_all), options, as_json)
+
+
+def _with_score_all(sets: list[str] | None, score_all: bool) -> list[str] | None:
+    return [*(sets or []), "features.text.score_all=true"] if score_all else sets
 
 
 def _run_stage(
@@ -297,6 +346,6 @@ def _write_report(corpus: Corpus, name: str, *, force: bool) -> str:
 
 def _existing(corpus: Corpus, name: str) -> dict[str, str]:
     """The variants of this name that there are."""
-    return {
-        table: name for table in ("selections", "captions", "decisions", "shards") if name in corpus.variants(table)
-    }
+    from curation.views import NAMED
+
+    return {table: name for table in NAMED if name in corpus.variants(table)}

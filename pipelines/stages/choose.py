@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from curation import joined
+from curation.corpus import FEATURE_TABLES
 from curation.percentiles import Wanted, find_percentiles, resolve_percentiles
-from curation.rules import Verdicts, apply_rules
+from curation.rules import Verdicts, apply_rules, columns_used
 from curation.variants import Variant
 from pipelines.context import Worker
 from schemas.recipe import Rule
@@ -19,6 +20,12 @@ def rules_of(variant: Variant) -> list[Rule]:
     values = percentile_values(variant)
     rules = [Rule.model_validate(r) for r in variant.settings["rules"]]
     return [Rule(name=r.name, drop=resolve_percentiles(r.drop, values, where=f"rule `{r.name}`")) for r in rules]
+
+
+def needs_features(rule: Rule) -> bool:
+    """Whether a rule of `select` looks at more than what is known after the scan."""
+    known = {name.lower() for name in joined.scan_schema().names}
+    return any(column.lower() not in known for column in columns_used(rule.drop, where=f"rule `{rule.name}`"))
 
 
 def percentiles_of(rules: Sequence[Rule]) -> list[Wanted]:
@@ -39,19 +46,27 @@ def percentile_key(wanted: Wanted) -> str:
     return f"{wanted[0]}@{wanted[1]!r}"
 
 
+def measured(worker: Worker, part: int) -> pa.Table:
+    """The clips of a part with all that is measured of them, features from the variants in use."""
+    variants = worker.context.variants
+    folders = {table: variants[table].folder for table in FEATURE_TABLES if table in variants}
+    return joined.read_measured(worker.corpus, part, folders)
+
+
 def run_select(worker: Worker, part: int) -> None:
     """Decide, before captions, which clips of a part are out already."""
     corpus, variant = worker.corpus, worker.variant("selections")
     if corpus.store.exists(corpus.path("selections", part, variant.folder)):
         return
-    wide = joined.read_scanned(corpus, part)
-    verdicts = apply_rules(wide, rules_of(variant))
+    wide, rules = measured(worker, part), rules_of(variant)
+    verdicts = apply_rules(wide, rules)
     rows = [
         {"clip_id": clip, "selected": not dropped, "reason": first, "reasons": reasons}
         for clip, dropped, first, reasons in _rows(wide, verdicts)
     ]
     corpus.write("selections", part, rows, variant.folder)
-    _tell(worker, "select", part, verdicts, len(rows), len(rows) - sum(verdicts.dropped))
+    unknown = _unknown(wide, rules, verdicts)
+    _tell(worker, "select", part, unknown, len(rows), len(rows) - sum(verdicts.dropped))
 
 
 def run_judge(worker: Worker, part: int) -> None:
@@ -61,7 +76,7 @@ def run_judge(worker: Worker, part: int) -> None:
         return
     selections = corpus.read("selections", part, worker.variant("selections").folder).to_pylist()
     captions = corpus.read("captions", part, worker.variant("captions").folder)
-    wide = joined.add_captions(joined.read_scanned(corpus, part), captions)
+    wide = joined.add_captions(measured(worker, part), captions)
     verdicts = apply_rules(wide, rules_of(variant))
     judged = {clip: (first, reasons) for clip, _, first, reasons in _rows(wide, verdicts)}
     rows = []
@@ -70,13 +85,23 @@ def run_judge(worker: Worker, part: int) -> None:
         both = [*row["reasons"], *reasons]
         rows.append({"clip_id": row["clip_id"], "kept": not both, "reason": row["reason"] or first, "reasons": both})
     corpus.write("decisions", part, rows, variant.folder)
-    _tell(worker, "judge", part, verdicts, len(rows), sum(bool(r["kept"]) for r in rows))
+    _tell(worker, "judge", part, verdicts.unknown, len(rows), sum(bool(r["kept"]) for r in rows))
 
 
 def _rows(wide: pa.Table, verdicts: Verdicts) -> list[tuple[str, bool, str | None, list[str]]]:
     return list(zip(wide.column("clip_id").to_pylist(), verdicts.dropped, verdicts.first, verdicts.all, strict=True))
 
 
-def _tell(worker: Worker, stage: str, part: int, verdicts: Verdicts, clips: int, kept: int) -> None:
-    unknown = {name: count for name, count in verdicts.unknown.items() if count}
+def _unknown(wide: pa.Table, rules: Sequence[Rule], verdicts: Verdicts) -> dict[str, int]:
+    """Rule → clips for which it came out NULL. Rules over features count only clips that the cheap rules leave: others were not looked at."""
+    cheap = {rule.name for rule in rules if not needs_features(rule)}
+    if len(cheap) == len(rules):
+        return verdicts.unknown
+    left = pa.array([not cheap.intersection(reasons) for reasons in verdicts.all], pa.bool_())
+    dear = apply_rules(wide.filter(left), [rule for rule in rules if rule.name not in cheap])
+    return {**verdicts.unknown, **dear.unknown}
+
+
+def _tell(worker: Worker, stage: str, part: int, unknown: dict[str, int], clips: int, kept: int) -> None:
+    unknown = {name: count for name, count in unknown.items() if count}
     worker.emit({"kind": "part", "stage": stage, "part": part, "clips": clips, "kept": kept, "unknown": unknown})

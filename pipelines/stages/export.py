@@ -16,7 +16,15 @@ from curation import joined
 from curation.child import sha256_of
 from curation.corpus import Corpus
 from curation.cutting import ClipToCut, CutError, CutResult, cut_clip
-from curation.finished import cut_settings, find_finished, forget_finished, mp4_path, note_finished, read_finished
+from curation.finished import (
+    CUT_COLUMNS,
+    cut_settings,
+    find_finished,
+    forget_finished,
+    mp4_path,
+    note_finished,
+    read_finished,
+)
 from curation.listing import uri_to_path
 from curation.opening import SourceFailure, quiet_decoder
 from curation.shard_plan import failed_path, index_path, read_plan, tar_path
@@ -135,7 +143,7 @@ def _index_row(
         "byte_offset": member.byte_offset,
         "byte_size": member.byte_size,
         "sha256": member.sha256,
-        **{k: getattr(result, k) for k in ("start_frame", "end_frame", "num_frames", "width", "height", "fps", "how")},
+        **{k: getattr(result, k) for k in CUT_COLUMNS},
         "caption": rows[member.clip_id]["caption"],
     }
 
@@ -298,6 +306,8 @@ def _to_cut(row: dict[str, Any]) -> ClipToCut:
         pixel_format=row["source_pixel_format"],
         codec=row["source_codec"],
         fps=row["fps"],
+        faultless=not any(row[f"source_{n}"] for n in ("damaged_frames", "decode_errors", "timestamp_faults")),
+        bars=(row["bar_top"] or 0, row["bar_bottom"] or 0, row["bar_left"] or 0, row["bar_right"] or 0),
     )
 
 

@@ -1,13 +1,17 @@
-"""Stage `scan`: every source of a part, once, in child processes; then the part's tables, `sources` last."""
+"""Stage `scan`: every segment of a part, once, in child processes; then the part's tables, `sources` last.
+
+A long source is several segments, and each is a piece of work of its own for the pool. When all of them have answered they are put
+together; if they do not fit, the source is scanned again in one piece.
+"""
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import signal
-import tarfile
+from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +21,11 @@ from curation import child
 from curation.corpus import SCAN_VERSION, Corpus, part_name
 from curation.listing import uri_to_path
 from curation.source_rows import failed_source
+from pipelines import scan_child
 from pipelines.children import DEATHS
 from pipelines.context import Worker
+from pipelines.stages.scan_commit import commit
+from pipelines.stages.scan_tasks import Source, Task
 from schemas import ids
 from schemas.errors import ErrorCode, StorageError
 
@@ -29,118 +36,142 @@ NAME = "scan"
 
 
 def run(worker: Worker, part: int) -> None:
-    """Scan one part; does nothing when it is committed already. Sources finished before a kill are not scanned again."""
+    """Scan one part; does nothing when it is committed already. Segments finished before a kill are not scanned again."""
     corpus = worker.corpus
     if corpus.store.exists(corpus.path("sources", part)):
         return
     rows = corpus.read("plan", part).to_pylist()
     base = scratch(corpus, part)
-    _scan_sources(worker, part, rows, base)
-    counts = _commit(corpus, part, rows, base)
+    sources = [Source(list(group), base) for _, group in itertools.groupby(rows, key=lambda row: row["uri"])]
+    _scan(worker, part, sources)
+    counts = commit(corpus, part, sources, base)
     shutil.rmtree(base, ignore_errors=True)
     worker.emit({"kind": "part", "stage": NAME, "part": part, **counts})
 
 
 def scratch(corpus: Corpus, part: int) -> Path:
-    """Where finished sources of an unfinished part wait."""
+    """Where finished segments of an unfinished part wait."""
     return corpus.store.scratch("scan", f"v{SCAN_VERSION}-{corpus.facts['fingerprint']}", part_name(part))
 
 
-def _scan_sources(worker: Worker, part: int, rows: list[dict[str, Any]], base: Path) -> None:
-    context = worker.context
-    fresh: list[dict[str, Any]] = []
-    suspects: list[dict[str, Any]] = []
-    for row in rows:
-        answer = child.read_result(base / row["segment_id"])
-        begun = child.attempts(base / row["segment_id"], context.run_id)
-        if answer is not None:
-            worker.emit(_event(part, row, answer["source"], len(answer["clips"]), resumed=True))
-        elif begun >= POISON_AFTER:
-            text = f"its worker died {POISON_AFTER} times while scanning it"
-            _give_up(worker, part, row, base, ErrorCode.POISON, text)
+def _scan(worker: Worker, part: int, sources: Sequence[Source]) -> None:
+    """Bring every source to answers that fit."""
+    for source in sources:
+        source.left = source.missing()
+        if not source.left:
+            _tell(worker, part, source)
+    # A second round scans those sources in one piece whose segments do not fit.
+    while any(source.left for source in sources):
+        _round(worker, part, [source for source in sources if source.left])
+
+
+def _round(worker: Worker, part: int, sources: Sequence[Source]) -> None:
+    owner = {task.folder: source for source in sources for task in source.left}
+    fresh: list[Task] = []
+    suspects: list[Task] = []
+    for task in [task for source in sources for task in source.left]:
+        begun = child.attempts(task.folder, worker.context.run_id)
+        if begun >= POISON_AFTER:
+            _give_up(task, ErrorCode.POISON, f"its worker died {POISON_AFTER} times while scanning it")
+            _finish(worker, part, owner[task.folder], task)
         else:
-            (suspects if begun else fresh).append(row)
-    # One thread per source decodes at the least cost; idle processors help only when there are fewer sources than processors.
-    threads = max(1, context.jobs // len(fresh)) if fresh else 1
+            (suspects if begun else fresh).append(task)
+    # Long work first, so that all processors end at about the same time. One thread decodes at the least cost and is all that a
+    # segment may have; idle processors help only when there are fewer files than processors.
+    fresh.sort(key=lambda task: -task.cost)
+    threads = max(1, worker.context.jobs // len(fresh)) if fresh else 1
 
-    def start(row: dict[str, Any], alone: bool) -> ProcessFuture:
-        return _submit(worker, row, base, 1 if alone else threads)
+    def start(task: Task, alone: bool) -> ProcessFuture:
+        return _submit(worker, task, threads if task.whole and not alone else 1)
 
-    def stalled(row: dict[str, Any]) -> bool:
-        return _stalled(base / row["segment_id"])
+    for task, future in worker.children.settle(fresh, start, suspects=suspects, hopeless=lambda t: _stalled(t.folder)):
+        source = owner[task.folder]
+        _take(worker, source, task, future)
+        _finish(worker, part, source, task)
 
-    for row, future in worker.children.settle(fresh, start, suspects=suspects, hopeless=stalled):
-        _take(worker, part, row, base, future)
 
-
-def _submit(worker: Worker, row: dict[str, Any], base: Path, threads: int) -> ProcessFuture:
-    settings = worker.context.recipe.scan
+def _submit(worker: Worker, task: Task, threads: int) -> ProcessFuture:
+    settings, row = worker.context.recipe.scan, task.row
     job = child.Job(
         path=str(uri_to_path(row["uri"])),
         rel_path=row["rel_path"],
-        folder=str(base / row["segment_id"]),
+        folder=str(task.folder),
         settings=settings.model_dump(mode="json"),
         threads=threads,
         run_id=worker.context.run_id,
+        from_s=None if task.whole else row["from_s"],
+        to_s=None if task.whole else row["to_s"],
+        hash=task.whole or row["segment"] == 0,
     )
-    return worker.children.submit(child.run, job, limit_s=settings.source_limit_s)
+    return worker.children.submit(scan_child.run, job, limit_s=settings.source_limit_s)
 
 
-def _take(worker: Worker, part: int, row: dict[str, Any], base: Path, future: Future[Any]) -> None:
-    """Record what came of a source's scan."""
+def _take(worker: Worker, source: Source, task: Task, future: Future[Any]) -> None:
+    """Record what came of a scan."""
     settings = worker.context.recipe.scan
     try:
         outcome = future.result()
     except FutureTimeout:
-        text = f"took more than scan.source_limit_s = {settings.source_limit_s:g} seconds"
-        _give_up(worker, part, row, base, ErrorCode.TIMEOUT, text)
+        _give_up(task, ErrorCode.TIMEOUT, f"took more than scan.source_limit_s = {settings.source_limit_s:g} seconds")
     except DEATHS as error:
-        if _stalled(base / row["segment_id"]):
-            text = f"gave no frame for scan.stall_s = {settings.stall_s:g} seconds"
-            _give_up(worker, part, row, base, ErrorCode.TIMEOUT, text)
+        if _stalled(task.folder):
+            _give_up(task, ErrorCode.TIMEOUT, f"gave no frame for scan.stall_s = {settings.stall_s:g} seconds")
         else:
             how = _exit_words(error.exitcode) if isinstance(error, ProcessExpired) else str(error)
-            _give_up(worker, part, row, base, ErrorCode.CRASHED, f"the decoder process died twice ({how})")
+            _give_up(task, ErrorCode.CRASHED, f"the decoder process died twice ({how})")
     except StorageError:
         raise  # scratch space is full or gone: not the source's fault
     except Exception as error:
         # A fault of ours in one source must not cost the others their run; the row and the run's record name it.
-        worker.emit({"kind": "note", "text": f"{row['uri']}: internal error: {error!r}"})
-        _give_up(worker, part, row, base, ErrorCode.CRASHED, f"internal error: {type(error).__name__}: {error}")
+        worker.emit({"kind": "note", "text": f"{task.row['uri']}: internal error: {error!r}"})
+        _give_up(task, ErrorCode.CRASHED, f"internal error: {type(error).__name__}: {error}")
     else:
-        event = {"kind": "source", "stage": NAME, "part": part, "uri": row["uri"], "bytes": row["bytes"]}
-        worker.emit({**event, **outcome})
+        source.cpu_s.update(outcome["cpu_s"])
+        source.rescanned_frames += outcome["rescanned_frames"]
 
 
-def _give_up(worker: Worker, part: int, row: dict[str, Any], base: Path, code: ErrorCode, text: str) -> None:
-    folder = base / row["segment_id"]
-    sha256, size = child.read_hash(folder)
-    source = {
-        **failed_source(code, text),
-        "source_id": ids.source_id(row["rel_path"], sha256),
-        "sha256": sha256,
-        "bytes": size,
-    }
-    child.write_result(folder, source, [], [])
-    worker.emit(_event(part, row, source, 0))
+def _give_up(task: Task, code: ErrorCode, text: str) -> None:
+    sha256, size = child.read_hash(task.folder)
+    identity = {"source_id": ids.source_id(task.row["rel_path"], sha256), "sha256": sha256, "bytes": size}
+    child.write_result(task.folder, {**failed_source(code, text), **identity}, [], [], None)
 
 
-def _event(
-    part: int, row: dict[str, Any], source: dict[str, Any], clips: int, *, resumed: bool = False
-) -> dict[str, Any]:
-    return {
+def _finish(worker: Worker, part: int, source: Source, task: Task) -> None:
+    """A task of a source is done. When it was the last, look at the answers: they fit, or there is another task."""
+    source.resumed = False
+    source.left.remove(task)
+    if source.left:
+        return
+    source.left = source.missing()
+    if not source.left:
+        _tell(worker, part, source)
+    elif source.misfit is not None:
+        uri = task.row["uri"]
+        worker.emit({"kind": "note", "text": f"{uri}: scanned again in one piece, because {source.misfit}"})
+
+
+def _tell(worker: Worker, part: int, source: Source) -> None:
+    """Say what came of a source."""
+    row = source.rows[0]
+    found, clips = source.summary()
+    event = {
         "kind": "source",
         "stage": NAME,
         "part": part,
         "uri": row["uri"],
         "bytes": row["bytes"],
-        "status": source["status"],
-        "error_code": source["error_code"],
+        "status": found["status"],
+        "error_code": found["error_code"],
         "clips": clips,
-        "video_s": source["duration_s"] or 0.0,
-        "frames": source["frames_decoded"] or 0,
-        "resumed": resumed,
+        "video_s": found["duration_s"] or 0.0,
+        "frames": found["frames_decoded"] or 0,
+        "source_frames": found["num_frames"] or 0,
+        "run_up_frames": found["frames_run_up"] or 0,
+        "rescanned_frames": source.rescanned_frames,
+        "cpu_s": dict(source.cpu_s),
+        "resumed": source.resumed,
     }
+    worker.emit(event)
 
 
 def _stalled(folder: Path) -> bool:
@@ -154,45 +185,3 @@ def _exit_words(code: int | None) -> str:
     if code is not None and -code in {int(s) for s in signal.Signals}:
         return f"signal {signal.Signals(-code).name}"
     return f"exit code {code}"
-
-
-def _commit(corpus: Corpus, part: int, rows: list[dict[str, Any]], base: Path) -> dict[str, int]:
-    """Put the part's tables together in the order of the plan and commit them."""
-    sources: list[dict[str, Any]] = []
-    clips: list[dict[str, Any]] = []
-    transitions: list[dict[str, Any]] = []
-    tar_path = base / "stills.tar"
-    with tarfile.open(tar_path, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for row in rows:
-            folder = base / row["segment_id"]
-            answer = child.read_result(folder)
-            if answer is None:
-                raise RuntimeError(f"segment {row['segment_id']} of {part_name(part)} has no result")
-            given = {key: row[key] for key in ("uri", "rel_path", "license", "tags", "extra")}
-            sources.append({**answer["source"], **given})
-            transitions += answer["transitions"]
-            if answer["clips"]:
-                with (folder / child.STILLS_FILE).open("rb") as stills:
-                    for clip in answer["clips"]:
-                        clips.append(_with_stills(clip, stills, tar))
-    corpus.write("transitions", part, transitions)
-    corpus.store.commit_file(corpus.path("stills", part), tar_path)
-    corpus.write("clips", part, clips)
-    corpus.write("sources", part, sources)
-    return {"sources": len(sources), "clips": len(clips), "errors": sum(s["status"] == "error" for s in sources)}
-
-
-def _with_stills(clip: dict[str, Any], stills: Any, tar: tarfile.TarFile) -> dict[str, Any]:
-    """Copy a clip's stills into the part's tar and note where each JPEG lies there."""
-    placed = clip.pop("stills")
-    offsets = []
-    for number, (_, offset, size) in enumerate(placed):
-        stills.seek(offset)
-        info = tarfile.TarInfo(f"{clip['clip_id']}.{number:02d}.jpg")
-        info.size, info.mtime, info.mode = size, 0, 0o644
-        offsets.append(tar.offset + tarfile.BLOCKSIZE)  # the header of a USTAR member with a short name is one block
-        tar.addfile(info, BytesIO(stills.read(size)))
-    clip["stills_frame"] = [frame for frame, _, _ in placed]
-    clip["stills_offset"] = offsets
-    clip["stills_size"] = [size for _, _, size in placed]
-    return clip

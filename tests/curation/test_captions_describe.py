@@ -24,6 +24,8 @@ ROW: dict[str, Any] = {
     "height": 1080,
     "duration_s": 8.2,
     "motion": 3.0,
+    "camera_motion": "pan",
+    "text_area": 0.0,
     "brightness": 0.45,
     "contrast": 0.4,
     "colourfulness": 40.0,
@@ -59,13 +61,22 @@ def said(row: Mapping[str, Any], *stills: bytes) -> str:
 
 
 def test_everything_measured_is_said() -> None:
-    row = {**ROW, "static_share": 0.6, "black_share": 0.1, "bar_share": 0.25, "bar_top": 135, "bar_bottom": 135}
+    row = {
+        **ROW,
+        "text_area": 0.12,
+        "static_share": 0.6,
+        "black_share": 0.1,
+        "bar_share": 0.25,
+        "bar_top": 135,
+        "bar_bottom": 135,
+    }
     (text,) = DescribeCaptioner().caption([facts(row, jpeg((40, 160, 60), (200, 120, 40)))])
     assert text is not None
     assert text.caption == (
-        "A landscape video clip of about 8 seconds with moderate movement. "
+        "A landscape video clip of about 8 seconds with moderate movement. The camera pans. "
         "The picture is moderately bright and sharp, with medium contrast and moderate colours. "
         "Most of it is green and blue. "
+        "Text covers about 12% of the picture. "
         "Nothing changes for about 60% of the time. "
         "It is black for about 10% of the time. "
         "Black bars at the top and bottom cover about 25% of the picture."
@@ -74,6 +85,7 @@ def test_everything_measured_is_said() -> None:
     assert json.loads(text.structured or "") == {
         "shape": "landscape",
         "seconds": 8,
+        "camera": "pan",
         "movement": "moderate movement",
         "light": "moderately bright",
         "contrast": "medium",
@@ -82,6 +94,7 @@ def test_everything_measured_is_said() -> None:
         "still_percent": 60,
         "black_percent": 10,
         "bars_percent": 25,
+        "text_percent": 12,
         "bars_at": ["top", "bottom"],
         "colours": ["green", "blue"],
     }
@@ -122,10 +135,10 @@ def test_words_for_values(column: str, values: dict[float, str]) -> None:
 
 def test_nothing_is_said_of_content_or_names() -> None:
     vocabulary = set(
-        """a about all almost and any at bars black blue blurred bottom bright brown changes clip colour colours contrast
-        cover dark faint fast for green grey hardly has high is it landscape left little low medium moderate moderately
-        most movement much muted no nothing of orange picture pink portrait purple red right second seconds sharp soft
-        square strong the time top turquoise very video white with yellow""".split()
+        """a about all almost and any at bars black blue blurred bottom bright brown camera changes clip colour colours contrast
+        cover covers dark faint fast for green grey hardly has high is it landscape left little low medium moderate moderately
+        most movement much muted no nothing of orange pans picture pink portrait purple red right second seconds sharp soft
+        square strong text the time top turquoise very video white with yellow""".split()
     )
     stills = [jpeg((255, 0, 0)), jpeg((0, 0, 255), (0, 255, 0)), jpeg((10, 10, 10))]
     rows = [ROW, {}, {**ROW, "bar_share": 0.3, "bar_left": 9, "bar_right": 9}]

@@ -5,6 +5,7 @@ The drawn sources carry each frame's number as bright and dark blocks, so that a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -21,14 +22,15 @@ from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
-from curation import cutting, encoder, remux
+from curation import copy_check, cutting, encoder
+from curation.clip_form import fitted_size
+from curation.copy_check import CopyRefused, fingerprint
 from curation.cutting import ClipToCut, CutError, cut_clip
 from curation.decode import SourceReader
-from curation.encoder import fitted_size
 from curation.golden.encode import encode
 from curation.keyframes import starts_afresh
 from curation.pipe_formats import full_range, pipe_format
-from curation.remux import decoding_times, fingerprint, plan_copy
+from curation.remux import decoding_times, plan_copy
 from curation.sound import write_sound
 from curation.spans import SourceSpan
 from curation.timescale import ticks, timescale_of
@@ -38,7 +40,9 @@ from schemas.recipe import Export
 VIDEOS = Path(__file__).resolve().parents[2].parent / "shared" / "videos"
 COLUMNS, ROWS = 4, 2
 WIDTH, HEIGHT = 160, 96
-ENCODE = Export(copy_allowed=False)
+ENCODE = Export(cut="encode")
+PIPED = Export(cut="encode", short_side=48)
+"""Frames that must shrink go through ffmpeg; others straight to x264."""
 COPY = Export(copy_keyframe_interval_s=4.0)
 X264 = {"preset": "veryfast", "sc_threshold": "0"}  # keyframes only where a test wants them
 
@@ -127,6 +131,7 @@ def clip_of(source: Facts, start: int, end: int) -> ClipToCut:
         pixel_format=probe.pixel_format,
         codec=probe.codec,
         fps=(end - start) / (end_s - start_s),
+        faultless=True,
     )
 
 
@@ -423,7 +428,7 @@ def test_a_copy_never_starts_before_its_span_or_too_late(folder: Path, tmp_path:
 
 
 REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
-    "forbidden": ("c264.mp4", {"gop": 25, "bframes": 3, "count": 100}, {"copy_allowed": False}),
+    "forbidden": ("c264.mp4", {"gop": 25, "bframes": 3, "count": 100}, {"cut": "encode"}),
     "keyframes_far_apart": ("c264.mp4", {"gop": 25, "bframes": 3, "count": 100}, {"copy_keyframe_interval_s": 0.9}),
     "too_large": ("c264.mp4", {"gop": 25, "bframes": 3, "count": 100}, {"short_side": 90}),
     "turned": ("t90.mp4", {"rotation": 90}, {}),
@@ -474,11 +479,12 @@ def test_a_planned_copy_is_a_beginning_in_both_orders(stamps: list[tuple[int, bo
     b = data.draw(st.integers(a + 1, len(shown)))
     end = [*shown, shown[-1] + 7][b]
     span = SourceSpan(Path("x"), 0, shown[a], end, b - a)
-    plan = plan_copy(stamps, span, tolerance=10**6, interval=10**6, least=1)
     keys = [i for i, (pts, key) in enumerate(stamps) if key and shown[a] <= pts < end]
-    assert (plan is None) == (not keys)
-    if plan is None:
+    if not keys:
+        with pytest.raises(CopyRefused, match="no codec keyframe"):
+            plan_copy(stamps, span, tolerance=10**6, interval=10**6, least=1)
         return
+    plan = plan_copy(stamps, span, tolerance=10**6, interval=10**6, least=1)
     first = keys[0]
     assert plan.chosen == tuple(range(first, first + len(plan.chosen))), "a beginning in decoding order"
     chosen = sorted(stamps[i][0] for i in plan.chosen)
@@ -523,8 +529,9 @@ def test_only_some_keyframes_start_afresh(codec: str, extradata: bytes | None, p
 def test_keyframes_of_a_planned_copy_are_never_further_apart_than_asked() -> None:
     stamps = [(pts, pts in (0, 30)) for pts in range(60)]
     for end, interval, allowed in [(60, 30, True), (60, 29, False), (25, 25, True), (25, 24, False), (40, 30, True)]:
-        plan = plan_copy(stamps, SourceSpan(Path("x"), 0, 0, end, end), tolerance=0, interval=interval, least=1)
-        assert (plan is not None) == allowed
+        refused = contextlib.nullcontext() if allowed else pytest.raises(CopyRefused, match="too far apart")
+        with refused:
+            plan_copy(stamps, SourceSpan(Path("x"), 0, 0, end, end), tolerance=0, interval=interval, least=1)
 
 
 def test_a_copy_that_does_not_start_afresh_is_compared_with_the_source(
@@ -534,7 +541,7 @@ def test_a_copy_that_does_not_start_afresh_is_compared_with_the_source(
     opened = draw(folder, "openh264.mp4", 100, codec=encoder_name, gop=25, bframes=4, options=options)
     closed = draw(folder, "c264.mp4", 100, gop=25, bframes=3)
     key = next(key for key in keyframes_of(opened)[1:] if stored_after_but_shown_before(opened, key))
-    monkeypatch.setattr(remux, "_fingerprints", lambda *_: iter([b"another frame"] * 100))
+    monkeypatch.setattr(copy_check, "_fingerprints", lambda *_: iter([b"another frame"] * 100))
     _, result = check_export(opened, clip_of(opened, key, 100), COPY, tmp_path / "out.mp4")
     assert result.how == "encode"
     _, result = check_export(closed, clip_of(closed, 25, 100), COPY, tmp_path / "out.mp4")
@@ -636,7 +643,7 @@ def test_a_failing_ffmpeg_is_reported_and_leaves_nothing(
     (tmp_path / "out").mkdir()
     monkeypatch.setenv("STIV_FFMPEG", script(tmp_path / "fake", text))
     with pytest.raises(CutError, match=said):
-        cut_clip(clip_of(source, 0, 50), ENCODE, tmp_path / "out" / "x.mp4")
+        cut_clip(clip_of(source, 0, 50), PIPED, tmp_path / "out" / "x.mp4")
     assert list((tmp_path / "out").iterdir()) == []
     assert psutil.Process().children() == []
 
@@ -661,7 +668,7 @@ def test_an_interrupt_leaves_no_file_and_no_process(
     monkeypatch.setattr(cutting, "frames_of", interrupted)
     (tmp_path / "out").mkdir()
     with pytest.raises(KeyboardInterrupt):
-        cut_clip(clip_of(source, 0, 50), replace_settings(ENCODE, audio="keep"), tmp_path / "out" / "x.mp4")
+        cut_clip(clip_of(source, 0, 50), replace_settings(PIPED, audio="keep"), tmp_path / "out" / "x.mp4")
     assert alive == [1]
     assert psutil.Process().children() == []
     assert list((tmp_path / "out").iterdir()) == []

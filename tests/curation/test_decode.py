@@ -11,6 +11,7 @@ import pytest
 from curation.decode import open_source
 from curation.golden.encode import encode
 from curation.opening import SourceFailure
+from curation.segments import WHOLE, Piece
 from schemas.errors import ErrorCode
 
 VIDEOS = Path(__file__).parents[3] / "shared" / "videos"
@@ -25,7 +26,7 @@ def noise(count: int, width: int = 64, height: int = 48, seed: int = 0) -> list[
 
 def read(path: Path, threads: int = 1):  # type: ignore[no-untyped-def]
     with open_source(path, threads) as reader:
-        frames = [(f.index, f.pts, f.time, f.small.shape, f.luma is not None) for f in reader.frames()]
+        frames = [(f.index, f.pts, f.time, f.bgr().shape, f.luma is not None) for f in reader.frames()]
         return reader, frames
 
 
@@ -75,7 +76,7 @@ def test_rotated_picture_is_upright(tmp_path: Path, turn: int) -> None:
         frame = next(iter(reader.frames()))
         assert (reader.probe.width, reader.probe.height) == (160, 96)
         assert reader.probe.rotation == turn
-        small = frame.small.astype(int)
+        small = frame.bgr().astype(int)
         assert small[:, : small.shape[1] // 3].mean() > 200
         assert small[:, -small.shape[1] // 3 :].mean() < 50
 
@@ -182,3 +183,23 @@ def test_real_files_count_and_turn_as_annotated() -> None:
             assert reader.failure() is None, video["file"]
             assert (-reader.probe.rotation) % 360 == video["rotation"] % 360
             assert reader.fps == pytest.approx(video["fps"], rel=0.01)
+
+
+def test_sound_comes_by_in_the_same_pass(tmp_path: Path) -> None:
+    """All of it, from the first packet on; for a piece only what is around it."""
+    path = tmp_path / "a.mp4"
+    encode(noise(150), path, 25, gop=25, audio=True)
+
+    def heard(piece: Piece) -> list[float]:
+        starts: list[float] = []
+        with open_source(path, piece=piece) as reader:
+            reader.listen(lambda packet: starts.append(float(packet.pts * packet.time_base)) if packet.size else None)
+            assert sum(1 for _ in reader.decoded()) > 0
+        return starts
+
+    whole = heard(WHOLE)
+    assert min(whole) <= 0.0
+    assert max(whole) > 5.9
+    assert len(whole) == len(set(whole))
+    part = heard(Piece(2.0, 3.0))
+    assert part == [start for start in whole if 1.59 < start <= 3.4]

@@ -542,7 +542,7 @@ def test_an_interrupted_write_remembers_what_it_finished(tmp_path: Path) -> None
 
 
 def test_wrong_arguments_name_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="demo, shots, signals, odd, corrupt, shapes"):
+    with pytest.raises(UsageError, match=", ".join(SETS)):
         write_golden(tmp_path, ["nonsense"])
     with pytest.raises(UsageError, match="Sets are"):
         write_golden(tmp_path, [])

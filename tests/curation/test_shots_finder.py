@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from curation.frames import Frame, Transition
+from curation.frames import Frame, Transition, frame_of
 from curation.shots import ShotFinder
 from curation.shots.cuts import cut_score
 from curation.shots.dips import find_dip
-from curation.shots.sketch import Sketch, coverage, distance, likeness, sketch
+from curation.shots.sketch import Sketch, Sketcher, coverage, distance, likeness
 from schemas.recipe import Shots
 
 W, H, FPS = 256, 144, 25.0
@@ -74,11 +74,12 @@ def push_all(
 
 
 def frame(index: int, time: float, small: np.ndarray) -> Frame:
-    return Frame(index, round(time * 1000), time, small, cv2.cvtColor(small, cv2.COLOR_BGR2GRAY))
+    return frame_of(small, index, time, pts=round(time * 1000))
 
 
 def sketches(pictures: Sequence[Picture]) -> list[Sketch]:
-    return [sketch(frame(k, k / FPS, np.round(p).astype(np.uint8))) for k, p in enumerate(pictures)]
+    sketcher = Sketcher()
+    return [sketcher.make(frame(k, k / FPS, np.round(p).astype(np.uint8)))[0] for k, p in enumerate(pictures)]
 
 
 def only(found: list[Transition], kind: str) -> Transition:

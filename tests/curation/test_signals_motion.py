@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
@@ -9,9 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-from curation.frames import Frame, Span
+from curation.frames import Frame, Span, frame_of
 from curation.golden.draw import texture, window
-from curation.signals import motion as module
+from curation.signals import flow, motion
+from curation.signals.crop import Crop
+from curation.signals.flow import Field
 from curation.signals.motion import Motion
 
 W, H = 256, 144
@@ -36,19 +39,21 @@ def frames(draw: Draw, fps: float, count: int, first: int = 0, noise: float = 0.
             size = (round(rgb.shape[1] * W / side), round(rgb.shape[0] * W / side))
             rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         bgr = np.ascontiguousarray(rgb[..., ::-1])
-        yield Frame(index, index, index / fps, bgr, cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY))
+        yield frame_of(bgr, index, index / fps)
 
 
-def measure(draw: Draw, fps: float = 25.0, count: int = 31, noise: float = 0.0) -> dict[str, float | int | None]:
+def measure(
+    draw: Draw, fps: float = 25.0, count: int = 31, noise: float = 0.0, crop: Crop | None = None
+) -> dict[str, float | str | None]:
     signal = Motion()
     for frame in frames(draw, fps, count, noise=noise):
         signal.push(frame)
-    return signal.close(Span(0, count, 0, count, 0.0, count / fps))
+    return signal.close(Span(0, count, 0, count, 0.0, count / fps), crop or Crop())
 
 
 def mean_of(draw: Draw, fps: float = 25.0, count: int = 31, noise: float = 0.0) -> float:
     value = measure(draw, fps, count, noise)["motion"]
-    assert value is not None
+    assert isinstance(value, float)
     return value
 
 
@@ -76,7 +81,7 @@ def test_faster_reads_as_faster_up_to_a_third_of_the_frame_from_one_to_the_next(
 
 def test_a_short_reach_of_the_flow_alone_would_fail(source: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check above sees the known fault of DIS: without the global shift, large displacements read too small."""
-    monkeypatch.setattr(module, "_NOISE", float("inf"))
+    monkeypatch.setattr(flow, "_shift", lambda before, after: (0.0, 0.0))
     assert mean_of(pan(source, 540.0)) < 0.5 * 540.0
 
 
@@ -122,10 +127,12 @@ def test_left_and_right_do_not_cancel(source: np.ndarray) -> None:
 def test_signed_flow_would_cancel(source: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proof that the check above can fail: the length of the mean flow is near 0 there."""
 
-    def length_of_mean(before: np.ndarray, after: np.ndarray, rough: np.ndarray | None) -> float:
-        return float(np.hypot(*module._dis(before, after).reshape(-1, 2).mean(axis=0)))
+    def length_of_mean(before: np.ndarray, after: np.ndarray, start: np.ndarray) -> Field:
+        field = flow.refine(before, after, start)
+        length = np.full_like(field.length, np.hypot(field.dx.mean(), field.dy.mean()))
+        return dataclasses.replace(field, length=length)
 
-    monkeypatch.setattr(module, "mean_length", length_of_mean)
+    monkeypatch.setattr(motion, "refine", length_of_mean)
     with pytest.raises(AssertionError):
         test_left_and_right_do_not_cancel(source)
 
@@ -137,7 +144,7 @@ def test_noise_of_a_still_camera_is_no_motion(source: np.ndarray, noise: float) 
 
 
 def test_without_the_test_for_noise_it_would_be_motion(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_STRONG", -1.0)
+    monkeypatch.setattr(flow, "_STRONG", -1.0)
     assert mean_of(lambda _: np.full((H, W, 3), 120, np.uint8), noise=3.0) > 2.0
 
 
@@ -163,8 +170,8 @@ def test_percentile_tells_a_jolt_from_a_steady_pan(source: np.ndarray) -> None:
     # Still but for 0.4 s.
     jolt = measure(lambda t: window(source, 20 + DIAGONAL * float(np.clip(t - 1.0, 0, 0.4)), 20, W, H), 25.0, 76)
     assert steady["motion_p95"] == pytest.approx(20.0, rel=0.1)
-    assert jolt["motion"] is not None
-    assert jolt["motion_p95"] is not None
+    assert isinstance(jolt["motion"], float)
+    assert isinstance(jolt["motion_p95"], float)
     assert jolt["motion_p95"] > 4 * jolt["motion"]
 
 
@@ -180,8 +187,9 @@ def test_flow_across_a_span_edge_does_not_count(source: np.ndarray) -> None:
 
 
 def test_too_little_to_measure_is_none(source: np.ndarray) -> None:
-    assert measure(pan(source, 5.0), count=1) == {"motion": None, "motion_p95": None}
-    assert measure(lambda _: np.zeros((16, 24, 3), np.uint8)) == {"motion": None, "motion_p95": None}
+    nothing = dict.fromkeys(("motion", "motion_p95", "motion_residual", "camera_motion", "camera_speed"))
+    assert measure(pan(source, 5.0), count=1) == nothing
+    assert measure(lambda _: np.zeros((16, 24, 3), np.uint8)) == nothing
 
 
 @pytest.mark.parametrize("size", [(32, 32), (256, 33), (40, 256), (63, 65)])
@@ -190,6 +198,74 @@ def test_odd_sizes_and_hard_flashes_are_measured_without_harm(size: tuple[int, i
     width, height = size
     pictures = [rng.integers(0, 256, (height, width, 3), np.uint8), np.zeros((height, width, 3), np.uint8)]
     assert mean_of(lambda t: pictures[round(t * 25) % 2]) >= 0.0
+
+
+def test_a_mover_on_a_plain_ground_does_not_carry_the_ground_along() -> None:
+    """Nothing changes in a ground without structure or noise, so it counts as at rest, but for what lies around the mover."""
+    box = window(texture(80, 80, 4), 10, 10, 36, 36)
+
+    def draw(time: float) -> np.ndarray:
+        picture = np.full((H, W, 3), 90, np.uint8)
+        picture[50:86, round(20 + 60 * time) :][:, :36] = box
+        return picture
+
+    true = 100 * 60 / DIAGONAL * 36 * 36 / (W * H)
+    assert true < mean_of(draw) < 3.5 * true
+
+
+BARS = {
+    "letterbox": (0.0, 1 / 8, 0.0, 1 / 8),
+    "uneven": (0.0, 10 / 144, 0.0, 24 / 144),
+    "pillarbox": (1 / 8, 0.0, 1 / 8, 0.0),
+    "window": (1 / 16, 1 / 8, 1 / 8, 1 / 12),
+}
+
+
+def barred(draw: Draw, crop: Crop, size: tuple[int, int] = (W, H)) -> tuple[Draw, Draw]:
+    """What ``draw`` shows within the bars: with them around it, and alone."""
+    left, top, right, bottom = crop.box(*size)
+
+    def with_bars(time: float) -> np.ndarray:
+        picture = np.zeros((size[1], size[0], 3), np.uint8)
+        picture[top:bottom, left:right] = draw(time)[top:bottom, left:right]
+        return picture
+
+    return with_bars, lambda time: draw(time)[top:bottom, left:right]
+
+
+@pytest.mark.parametrize("bars", BARS)
+@pytest.mark.parametrize(("dx", "dy", "kind"), [(1.0, 0.0, "pan"), (0.0, 1.0, "tilt")])
+@pytest.mark.parametrize("percent", [3.0, 30.0])
+def test_black_bars_change_nothing(percent: float, dx: float, dy: float, kind: str, bars: str) -> None:
+    source, crop = texture(500, 400, 6), Crop(*BARS[bars])
+    step = percent / 100 * DIAGONAL
+    with_bars, alone = barred(lambda t: window(source, 20 + dx * step * t, 20 + dy * step * t, W, H), crop)
+    one, other = measure(with_bars, crop=crop), measure(alone)
+    assert one["camera_motion"] == other["camera_motion"] == kind
+    assert one["motion"] == pytest.approx(other["motion"], rel=0.05)
+    assert one["motion_p95"] == pytest.approx(other["motion_p95"], rel=0.08)
+    assert one["camera_speed"] == pytest.approx(other["camera_speed"], rel=0.05)
+    assert one["motion_residual"] == pytest.approx(other["motion_residual"], abs=0.05)
+
+
+def test_letters_in_a_bar_do_not_count_as_picture(source: np.ndarray) -> None:
+    crop = Crop(*BARS["letterbox"])
+    with_bars, alone = barred(pan(source, 10.0), crop)
+
+    def subtitled(time: float) -> np.ndarray:
+        return cv2.putText(with_bars(time), "WORDS", (90, 140), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (230, 230, 230), 1)
+
+    one, other = measure(subtitled, crop=crop), measure(alone)
+    assert one["camera_motion"] == "pan"
+    assert one["motion"] == pytest.approx(other["motion"], rel=0.05)
+    assert one["camera_speed"] == pytest.approx(other["camera_speed"], rel=0.05)
+
+
+def test_all_black_is_no_motion_and_tells_nothing_of_the_camera() -> None:
+    found = measure(lambda _: np.zeros((H, W, 3), np.uint8))
+    assert found == {
+        "motion": 0.0, "motion_p95": 0.0, "motion_residual": None, "camera_motion": None, "camera_speed": None
+    }  # fmt: skip
 
 
 def test_value_does_not_depend_on_threads_or_on_what_came_before(source: np.ndarray) -> None:

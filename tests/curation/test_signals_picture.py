@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from curation.frames import Frame, Span
+from curation.frames import frame_of as small_frame
 from curation.golden.draw import bars as draw_bars
 from curation.golden.draw import blur, level, texture, upscale
 from curation.golden.encode import encode
@@ -48,12 +50,19 @@ def frame_of(
     upright = np.rot90(rgb, -rotation // 90)
     small = cv2.resize(upright, (round(shown[0] * scale), round(shown[1] * scale)), interpolation=cv2.INTER_AREA)
     bgr = np.ascontiguousarray(small[..., ::-1])
-    gray = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
     luma = luma_of(rgb, full_range)
-    return Frame(index, index, index / 2, bgr, gray, luma, rotation, (int(shown[0]), int(shown[1])), full_range)
+    return small_frame(
+        bgr,
+        index,
+        index / 2,
+        luma=luma,
+        rotation=rotation,
+        display_size=(int(shown[0]), int(shown[1])),
+        full_range=full_range,
+    )
 
 
-def signals_of(*pictures: np.ndarray) -> dict[str, float | int | None]:
+def signals_of(*pictures: np.ndarray) -> dict[str, Any]:
     signals = SignalSet()
     for index, rgb in enumerate(pictures):
         signals.push(frame_of(rgb, index))
@@ -66,7 +75,7 @@ def sharp(rgb: np.ndarray, full_range: bool = True) -> float:
     return value
 
 
-def number(value: float | int | None) -> float:
+def number(value: Any) -> float:
     assert value is not None
     return float(value)
 
@@ -152,6 +161,18 @@ def decoded_luma(path: Path) -> np.ndarray:
     with av.open(str(path)) as container:
         *_, last = container.decode(video=0)
         return last.reformat(format="gray").to_ndarray()
+
+
+def test_the_least_sharp_second_is_found_and_one_odd_sample_is_not(picture: np.ndarray) -> None:
+    soft = blur(picture, 2.0)
+    for soft_samples, least in ((0, 0.6), (1, 0.25), (2, 0.0), (6, 0.0)):
+        pictures = [picture] * 4 + [soft] * soft_samples + [picture] * 4
+        values = signals_of(*pictures)
+        assert number(values["sharpness_min"]) >= least
+        assert number(values["sharpness_min"]) <= number(values["sharpness"])
+        if soft_samples >= 2:
+            assert number(values["sharpness_min"]) < 0.05
+    assert signals_of(picture)["sharpness_min"] == signals_of(picture)["sharpness"]
 
 
 def test_native_against_enlarged_after_x264(tmp_path: Path) -> None:
@@ -262,6 +283,34 @@ def test_letterbox_of_a_real_film() -> None:
     assert found(frames)[0] == pytest.approx((93, 94, 0, 0), abs=2)
 
 
+@pytest.mark.parametrize(
+    ("size", "rotation", "shown", "expected"),
+    [
+        ((640, 360), 0, None, "landscape"),
+        ((640, 360), 90, None, "portrait"),
+        ((360, 640), 0, None, "portrait"),
+        ((372, 360), 0, None, "square"),
+        ((384, 360), 0, None, "landscape"),
+        ((720, 576), 0, (1024, 576), "landscape"),
+        ((480, 480), 0, (640, 480), "landscape"),
+    ],
+)
+def test_orientation_is_that_of_the_displayed_picture(
+    size: tuple[int, int], rotation: int, shown: tuple[int, int] | None, expected: str
+) -> None:
+    signal = Bars()
+    signal.push(frame_of(texture(*size, 15), rotation=rotation, display_size=shown))
+    assert signal.close(Span(0, 1, 0, 0, 0.0, 0.5))["orientation"] == expected
+
+
+def test_orientation_leaves_the_bars_out(picture: np.ndarray) -> None:
+    """A phone's upright film between two black pillars is a portrait."""
+    values = signals_of(draw_bars(picture, left=438, right=438))
+    assert values["orientation"] == "portrait"
+    assert signals_of(draw_bars(picture, left=280, right=280))["orientation"] == "square"
+    assert signals_of(np.zeros((360, 640, 3), np.uint8))["orientation"] == "landscape"
+
+
 # Light and colour
 
 
@@ -281,11 +330,12 @@ def test_light_follows_its_definitions() -> None:
 
 def test_colourfulness_is_m3_of_hasler_and_suesstrunk() -> None:
     rng = np.random.default_rng(4)
-    rgb = rng.integers(30, (226, 120, 90), (144, 256, 3), np.uint8)
+    # Fields of one colour each, as colour is kept at half the resolution.
+    rgb = rng.integers(30, (226, 120, 90), (9, 16, 3), np.uint8).repeat(16, axis=0).repeat(16, axis=1)
     r, g, b = (rgb[..., i].astype(np.float64) for i in range(3))
     rg, yb = r - g, (r + g) / 2 - b
     expected = np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean())
-    assert signals_of(rgb)["colourfulness"] == pytest.approx(expected, rel=0.01)
+    assert signals_of(rgb)["colourfulness"] == pytest.approx(expected, rel=0.05)
 
 
 def test_bars_do_not_darken(picture: np.ndarray) -> None:
@@ -307,16 +357,32 @@ def test_edges_gather_at_a_subject() -> None:
 
 def test_lost_highlights_lower_the_score() -> None:
     """Two pictures of the same mean and contrast: a smooth one, and one half of which is blown out."""
-    light = Light(brightness=0.5, contrast=0.4, colourfulness=30.0, clipped=0.0, spread=0.7)
-    whole, blown = (aesthetic_photo(replace(light, clipped=c), 0.9) for c in (0.0, 0.5))
-    assert blown == pytest.approx(whole * 0.5**0.25)
+    light = Light(
+        brightness=0.5, contrast=0.4, colourfulness=30.0, clipped_highlights=0.0, clipped_shadows=0.0, spread=0.7
+    )
+    for kind in ("clipped_highlights", "clipped_shadows"):
+        whole, blown = (aesthetic_photo(replace(light, **{kind: c}), 0.9) for c in (0.0, 0.5))
+        assert blown == pytest.approx(whole * 0.5**0.25)
     half = np.full((144, 256, 3), 128, np.uint8)
     half[:, :128] = 255
     meter = LightMeter()
     meter.push(frame_of(half))
-    measured = meter.measure(Span(0, 1, 0, 0, 0.0, 0.5), 0.0)
+    measured = meter.measure(Span(0, 1, 0, 0, 0.0, 0.5))
     assert measured is not None
-    assert measured.clipped == pytest.approx(0.5, abs=0.01)
+    assert measured.clipped_highlights == pytest.approx(0.5, abs=0.01)
+    assert measured.clipped_shadows == 0.0
+
+
+def test_clipped_shares_are_what_was_clipped(picture: np.ndarray) -> None:
+    spoilt = np.clip(picture, 20, 235)
+    spoilt[:180], spoilt[-72:] = 0, 255
+    values = signals_of(np.ascontiguousarray(np.flipud(spoilt)))
+    assert values["clipped_highlights"] == pytest.approx(72 / 540, abs=0.01)
+    # The quarter in black lies at the lower rim with a straight edge: it is a bar, and no shadow.
+    assert values["bar_bottom"] == pytest.approx(180, abs=2)
+    assert values["clipped_shadows"] == pytest.approx(0.0, abs=0.01)
+    spoilt[:180], spoilt[100:280] = 90, 0
+    assert signals_of(spoilt)["clipped_shadows"] == pytest.approx(0.25, abs=0.01)
 
 
 def test_sound_pictures_score_above_spoilt_ones(picture: np.ndarray) -> None:

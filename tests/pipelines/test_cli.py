@@ -29,7 +29,17 @@ def one_paragraph(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in ([], ["curate"], ["scan"], ["export"], ["query"], ["explain"], ["recipe", "show"], ["golden"]):
+    for arguments in (
+        [],
+        ["curate"],
+        ["scan"],
+        ["features"],
+        ["export"],
+        ["query"],
+        ["explain"],
+        ["recipe", "show"],
+        ["golden"],
+    ):
         assert stiv(*arguments, "--help") == 0
     text = capsys.readouterr().out
     for word in (
@@ -42,6 +52,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         "--limit",
         "--json",
         "--replace",
+        "--score-all",
     ):
         assert word in text
 
@@ -127,7 +138,7 @@ def test_wrong_inputs_and_names(capsys: pytest.CaptureFixture[str], tmp_path: Pa
 
 
 def test_stage_without_a_corpus(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    for command in ("scan", "select", "caption", "judge", "export", "status", "report"):
+    for command in ("scan", "features", "select", "caption", "judge", "export", "status", "report"):
         assert stiv(command, tmp_path) == 2
         assert "not a corpus" in one_paragraph(capsys)
     assert os.listdir(tmp_path) == []

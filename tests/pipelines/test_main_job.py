@@ -45,7 +45,7 @@ def test_transition_is_found_and_clips_keep_clear_of_it(straight: Path) -> None:
     assert transitions[["start_frame", "end_frame", "kind"]].to_numpy().tolist() == [[36, 36, "cut"]]
     clips = read_all(straight, "clips/*.parquet")
     two = clips[clips["source_id"] == transitions["source_id"][0]].sort_values("start_frame")
-    assert two[["start_frame", "end_frame"]].to_numpy().tolist() == [[0, 34], [38, 72]]
+    assert two[["start_frame", "end_frame"]].to_numpy().tolist() == [[0, 34], [36, 72]]
 
 
 def test_each_sample_is_what_the_index_says(straight: Path) -> None:
@@ -81,7 +81,7 @@ def test_side_car_caption_is_used_and_others_are_described(straight: Path) -> No
 
 def test_tables_have_exactly_the_documented_columns(straight: Path) -> None:
     places = {"plan": "plan", "sources": "sources", "transitions": "transitions", "clips": "clips"}
-    places |= {t: f"{t}/default" for t in ("selections", "captions", "decisions")}
+    places |= {t: f"{t}/default" for t in ("selections", "captions", "decisions")} | {"text": "features/text/default"}
     for table, folder in places.items():
         path = str(straight / folder / "part-000000.parquet")
         assert pq.read_schema(path).equals(TABLES[table].arrow), table
@@ -139,7 +139,7 @@ def test_new_inputs_become_new_parts_and_old_ones_stay(
 
 def test_stage_by_stage_gives_the_same_bytes(straight: Path, videos: Path, tmp_path: Path, run: Any, tree: Any) -> None:
     out = tmp_path / "c"
-    for number, stage in enumerate(("scan", "select", "caption", "judge", "export")):
+    for number, stage in enumerate(("scan", "features", "select", "caption", "judge", "export")):
         run(out, videos if number == 0 else None, stages=(stage,))
     assert tree(out) == tree(straight)
 
@@ -156,9 +156,14 @@ def test_one_child_or_three_give_the_same_bytes(
 def test_stages_ask_for_what_they_need(straight: Path, tmp_path: Path, videos: Path, run: Any) -> None:
     out = tmp_path / "c"
     shutil.copytree(straight, out)
-    shutil.rmtree(out / "sources")
+    (out / "sources").rename(tmp_path / "sources")
     with pytest.raises(UsageError, match="`scan`"):
         run(out, stages=("select",), name="other")
+    (tmp_path / "sources").rename(out / "sources")
+    shutil.rmtree(out / "features")
+    with pytest.raises(VariantError, match="text") as caught:
+        run(out, stages=("select",), name="other")
+    assert "features.text.on=false" in caught.value.fix
     shutil.rmtree(out / "captions")
     with pytest.raises(VariantError, match="captions"):
         run(out, stages=("judge",), name="other")
@@ -217,7 +222,7 @@ def test_vanished_source_costs_only_its_clips_and_only_until_it_is_back(
 ) -> None:
     copy, out = tmp_path / "v", tmp_path / "c"
     shutil.copytree(videos, copy)
-    run(out, copy, stages=("scan", "select", "caption", "judge"))
+    run(out, copy, stages=("scan", "features", "select", "caption", "judge"))
     (copy / "captioned.mp4").rename(tmp_path / "away.mp4")
     two_shots = (copy / "two_shots.mp4").read_bytes()
     (copy / "two_shots.mp4").write_bytes((copy / "sub" / "third one.mkv").read_bytes())

@@ -23,6 +23,7 @@ def test_children_use_the_whole_machine() -> None:
     assert pools["scan"].children * pools["scan"].actors == 2
     pools = size_pools(PART_STAGES, 100, [(64, 256e9), (64, 256e9)])
     assert pools["scan"].children * pools["scan"].actors == 128
+    assert pools["features"].children * pools["features"].actors == 128  # what one leaves, the other takes
     assert pools["select"].cpus == LIGHT_CPUS
 
 
@@ -38,8 +39,8 @@ def test_cluster_without_cpus_is_named() -> None:
 
 def test_little_memory_means_fewer_children_and_too_little_is_named() -> None:
     assert size_pools(PART_STAGES, 100, [(8, 64e9)])["scan"].children == 8
-    pools = size_pools(PART_STAGES, 100, [(8, 3e9)])
-    assert pools["scan"].children == 3
-    assert sum(p.memory for p in pools.values()) <= 3e9
+    pools = size_pools(PART_STAGES, 100, [(8, 4e9)])
+    assert pools["scan"].children == pools["features"].children == 3
+    assert sum(p.memory for p in pools.values()) <= 4e9
     with pytest.raises(UsageError, match=r"0\.9 GB of memory"):
         size_pools(PART_STAGES, 100, [(8, 0.9e9)])

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from curation.rules import apply_rules, check_expression, find_percentiles
 from schemas.recipe import CurateRecipe, Rule
-from schemas.tables import CAPTIONS, CLIPS, SOURCES, Table
+from schemas.tables import CAPTIONS, CLIPS, SOURCES, TEXT, Table
 
 
 def sections(model: type[BaseModel], path: str = "recipe") -> Iterator[tuple[str, type[BaseModel]]]:
@@ -34,8 +34,8 @@ def schema(*tables: Table) -> pa.Schema:
     return pa.schema(list(fields.values()))
 
 
-RULES = [(rule, schema(CLIPS, SOURCES)) for rule in CurateRecipe().select.rules] + [
-    (rule, schema(CLIPS, SOURCES, CAPTIONS)) for rule in CurateRecipe().judge.rules
+RULES = [(rule, schema(CLIPS, SOURCES, TEXT)) for rule in CurateRecipe().select.rules] + [
+    (rule, schema(CLIPS, SOURCES, TEXT, CAPTIONS)) for rule in CurateRecipe().judge.rules
 ]
 
 
@@ -101,6 +101,8 @@ GOOD_CLIP = {
     "bar_right": 0,
     "bar_share": 0.0,
     "aesthetic_photo": 5.0,
+    "comb_share": 0.0,
+    "text_area": 0.02,
 }
 
 
@@ -120,10 +122,12 @@ GOOD_CLIP = {
         ("flat", {"contrast": 0.01}),
         ("bars", {"bar_share": 0.4}),
         ("unaesthetic", {"aesthetic_photo": 1.0}),
+        ("combed", {"comb_share": 0.5}),
+        ("text", {"text_area": 0.2}),
     ],
 )
 def test_default_selection_drops_a_clip_for_its_one_fault(rule: str | None, change: dict[str, float]) -> None:
-    fields = [field for field in CLIPS.arrow if field.name in GOOD_CLIP]
+    fields = [field for field in (*CLIPS.arrow, *TEXT.arrow) if field.name in GOOD_CLIP]
     table = pa.Table.from_pylist([{**GOOD_CLIP, **change}], schema=pa.schema(fields))
     assert apply_rules(table, CurateRecipe().select.rules).all == [[rule] if rule else []]
 

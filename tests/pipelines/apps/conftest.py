@@ -21,12 +21,12 @@ from curation.percentiles import find_percentiles, measure_percentiles, resolve_
 from curation.rules import apply_rules
 from schemas import ids
 from schemas.recipe import CurateRecipe, Rule
-from schemas.tables import SHARD_FAILURES, SHARD_PLAN, SHARDS
+from schemas.tables import SHARD_FAILURES, SHARD_PLAN, SHARDS, SIGNAL_COLUMNS
 
 FPS = 25
 TRIM = 2
 EVIL = "<script>alert(1)</script>"
-STAGES = ("planned", "scanned", "selected", "captioned", "judged", "exported")
+STAGES = ("planned", "scanned", "measured", "selected", "captioned", "judged", "exported")
 
 RECIPE = CurateRecipe.model_validate(
     {
@@ -84,12 +84,14 @@ def make_corpus(folder: Path, scene: Scene | None = None) -> Corpus:
     if upto >= 1:
         builder.scan()
     if upto >= 2:
-        builder.select()
+        builder.measure()
     if upto >= 3:
-        builder.caption()
+        builder.select()
     if upto >= 4:
-        builder.judge()
+        builder.caption()
     if upto >= 5:
+        builder.judge()
+    if upto >= 6:
         builder.export()
     return corpus
 
@@ -167,7 +169,7 @@ class _Builder:
             "coded_height": 1080, "rotation": 90 if number == 2 else 0, "sample_aspect_ratio": "1:1", "fps": float(FPS),
             "variable_fps": False, "num_frames": 1000, "announced_frames": 1000 if status == "ok" else 4000, "duration_s": 40.0,
             "has_audio": number == 0, "color_range": "tv", "color_matrix": None, "color_transfer": None, "color_primaries": None,
-            "frames_decoded": 1000, "damaged_frames": 3 if status == "partial" else 0,
+            "segments": 1, "frames_decoded": 1000, "frames_run_up": 0, "decode_errors": 0, "timestamp_faults": 0, "damaged_frames": 3 if status == "partial" else 0,
         }  # fmt: skip
         return {
             "source_id": ids.source_id(rel, sha),
@@ -227,6 +229,7 @@ class _Builder:
         r = self.rng
         dark = self.made % 9 == 4
         signals: dict[str, Any] = {
+            **{c.name: None for c in SIGNAL_COLUMNS},
             "motion": float(r.gamma(2.0, 4.0)), "motion_p95": float(r.gamma(3.0, 6.0)), "sharpness": float(r.beta(4, 3)),
             "brightness": 0.01 if dark else float(r.beta(4, 4)), "contrast": float(r.beta(3, 6)), "colourfulness": float(r.gamma(4.0, 9.0)),
             "black_share": 0.8 if dark else 0.0, "static_share": float(r.beta(1, 8)), "bar_top": 0, "bar_bottom": 0, "bar_left": 0, "bar_right": 0,
@@ -255,9 +258,23 @@ class _Builder:
         )
         return variant, [Rule(name=r.name, drop=resolve_percentiles(r.drop, values)) for r in section.rules]
 
+    def measure(self) -> None:
+        """Text in every third clip; every seventh was not looked at."""
+        settings = {"stills": 3, "long_side": 736, "min_score": 0.5, "score_all": False, "rules": []}
+        variants.prepare(self.corpus, "text", "default", settings, {"model": {"name": "m", "fingerprint": "1"}})
+        for part in range(self.scene.parts):
+            clips = self.corpus.read("clips", part, columns=["clip_id"]).column("clip_id").to_pylist()
+            rows = [
+                {"clip_id": c, "text_area": 0.05 if i % 3 == 0 else 0.0, "text_area_max": 0.1, "text_stills": 3}
+                for i, c in enumerate(clips)
+                if i % 7 != 6
+            ]
+            self.corpus.write("text", part, rows, "default")
+
     def select(self) -> None:
         wide = {part: joined.read_scanned(self.corpus, part) for part in range(self.scene.parts)}
-        _, rules = self._rules("select", "selections", {}, list(wide.values()))
+        inputs = {"text": variants.need(self.corpus, "text", "default").as_input()}
+        _, rules = self._rules("select", "selections", inputs, list(wide.values()))
         for part, table in wide.items():
             found = apply_rules(table, rules)
             rows = zip(table.column("clip_id").to_pylist(), found.dropped, found.first, found.all, strict=True)
@@ -354,7 +371,7 @@ class _Builder:
     def _sample(shard: str, i: int, clip: str, caption: str | None) -> dict[str, Any]:
         return {
             "clip_id": clip, "shard": shard, "shard_key": clip, "byte_offset": 512 + i * 2048, "byte_size": 1024, "sha256": "0" * 64,
-            "start_frame": 0, "end_frame": 198, "num_frames": 198, "width": 1280, "height": 720, "fps": 25.0,
+            "start_frame": 0, "end_frame": 198, "num_frames": 198, "width": 1280, "height": 720, "fps": 25.0, "frames_decoded": 198,
             "how": "copy" if i % 2 else "encode", "caption": caption,
         }  # fmt: skip
 

@@ -34,10 +34,11 @@ def test_a_whole_corpus_in_numbers(corpus: Corpus) -> None:
         "not_found": ("error", 1, True),
         "empty_file": ("error", 1, False),
     }
-    selections, captions, decisions = status.variants
+    text, selections, captions, decisions = status.variants
+    assert 0 < text.passed < text.rows < 44
     assert selections.rows == decisions.rows == 44
     assert 0 < decisions.passed < captions.passed < selections.passed == captions.rows < 44
-    assert [v.stale for v in status.variants] == [[], [], []]
+    assert [v.stale for v in status.variants] == [[], [], [], []]
     (shards,) = status.shards
     assert (shards.planned, shards.finished, shards.failed, shards.bytes) == (3, 2, 1, 20480)
     assert shards.samples + shards.failed < decisions.passed
@@ -52,12 +53,26 @@ def test_next_is_to_finish_the_tars(corpus: Corpus) -> None:
 
 @pytest.mark.parametrize(
     ("upto", "command"),
-    [("planned", "scan"), ("scanned", "select"), ("selected", "caption"), ("captioned", "judge"), ("judged", "export")],
+    [
+        ("planned", "scan"),
+        ("scanned", "features"),
+        ("measured", "select"),
+        ("selected", "caption"),
+        ("captioned", "judge"),
+        ("judged", "export"),
+    ],
 )
 def test_next_follows_the_stages(build: Build, upto: str, command: str) -> None:
     corpus = build(upto=upto)
     assert corpus_status(corpus).next[0].command == f"stiv {command} {corpus.store.uri}"
     assert f"stiv {command}" in _printed(corpus)
+
+
+def test_a_corpus_made_without_text_is_not_told_to_look_for_it(build: Build) -> None:
+    corpus = build(upto="judged")
+    corpus.store.remove("features")
+    commands = [step.command for step in corpus_status(corpus).next]
+    assert not any("features" in command and "--replace" not in command for command in commands)
 
 
 def test_an_empty_plan(build: Build) -> None:
@@ -70,7 +85,12 @@ def test_missing_parts_are_counted(build: Build) -> None:
     corpus = build(upto="judged")
     corpus.store.remove(corpus.path("captions", 1, "default"))
     status = corpus_status(corpus)
-    assert {v.table: v.parts_missing for v in status.variants} == {"selections": 0, "captions": 1, "decisions": 0}
+    assert {v.table: v.parts_missing for v in status.variants} == {
+        "text": 0,
+        "selections": 0,
+        "captions": 1,
+        "decisions": 0,
+    }
     assert "1 part to do" in _printed(corpus)
 
 

@@ -1,0 +1,173 @@
+"""What a clip costs, copied and encoded, against bare decoding and bare x264; and whether its first and last frame are right.
+
+    python benchmarks/cutting.py [--rounds 3] [--seconds 10] [--clip-s 5] [--videos FOLDER]
+
+Draws 720p and 1080p H.264 with a codec keyframe every second, cuts it into clips in each mode and prints CPU milliseconds per
+exported frame, children included. With ``--videos`` real files follow: one clip from each of their codec keyframes (at most eight)
+that can be copied. All modes run in turn in every round; medians are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from floors import bare_x264, decode, draw_video, medians, write_raw
+
+from curation.cutting import ClipToCut, CutError, cut_clip
+from curation.decode import SourceReader
+from curation.opening import quiet_decoder
+from schemas.recipe import Export
+
+COPY, ENCODE = (
+    Export(cut=mode, short_side=4320, copy_keyframe_interval_s=60.0) for mode in ("copy", "encode")
+)  # fmt: skip
+HEAD = (
+    "| source | clips × frames | decode | x264 | encode | copy | encode / copy | encode / (decode + x264) | copy: first, last | encode: first, last |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    path: Path
+    probe: Any
+    pts: list[int]
+    end_pts: int
+    keys: list[int]
+    """Frame numbers of the codec keyframes."""
+    faultless: bool
+
+    @property
+    def fps(self) -> float:
+        return len(self.pts) / float((self.end_pts - self.pts[0]) * self.probe.time_base)
+
+    def clip(self, start: int, end: int) -> ClipToCut:
+        probe, base = self.probe, self.probe.time_base
+        first, last = self.pts[start], [*self.pts, self.end_pts][end]
+        aspect = probe.sample_aspect_ratio
+        return ClipToCut(
+            f"{start}", self.path, probe.stream_index, f"{base.numerator}/{base.denominator}", first, last, start, end,
+            float(first * base), float(last * base), probe.rotation, probe.width, probe.height,
+            f"{aspect.numerator}:{aspect.denominator}", probe.pixel_format, probe.codec, self.fps, faultless=self.faultless,
+        )  # fmt: skip
+
+
+def read_source(path: Path) -> Source:
+    with SourceReader(path) as reader:
+        pts = [stamp for _, _, stamp in reader.decoded()]
+        probe, tally = reader.probe, reader.tally
+    end = tally.end_pts
+    assert end is not None
+    with av.open(str(path)) as container:
+        packets = container.demux(container.streams[probe.stream_index])
+        stamps = {p.pts for p in packets if p.is_keyframe and p.pts is not None}
+    keys = [n for n, stamp in enumerate(pts) if stamp in stamps]
+    return Source(path, probe, pts, end, keys, not (tally.damaged or tally.errors or tally.mended_stamps))
+
+
+def copyable(source: Source, clip_s: float, folder: Path) -> list[ClipToCut]:
+    """One clip from each codec keyframe, one after the other, without overlap, that a copy takes from its first frame."""
+    clips: list[ClipToCut] = []
+    free = 0
+    for key in source.keys:
+        end = min(len(source.pts), key + round(clip_s * source.fps))
+        if key < free or end - key < source.fps or len(clips) == 8:
+            continue
+        try:
+            done = cut_clip(source.clip(key, end), COPY, folder / "try.mp4")
+        except CutError:
+            continue
+        if done.start_frame == key:
+            # Both modes shall export the same frames.
+            clips.append(source.clip(key, done.end_frame))
+            free = end
+    return clips
+
+
+def pictures(path: Path, numbers: set[int]) -> dict[int, np.ndarray]:
+    found: dict[int, np.ndarray] = {}
+    with av.open(str(path)) as container:
+        for n, frame in enumerate(container.decode(video=0)):
+            if n in numbers:
+                found[n] = frame.to_ndarray(format="yuv420p")
+    return found
+
+
+def ends(clips: list[ClipToCut], source: Source, mode: str, folder: Path) -> str:
+    """How the first and the last exported frames compare with the source's: the worst PSNR of all clips, or `exact`."""
+    wanted = {n for clip in clips for n in (clip.start_frame, clip.end_frame - 1)}
+    truth = pictures(source.path, wanted)
+    worst = [np.inf, np.inf]
+    for clip in clips:
+        count = clip.end_frame - clip.start_frame
+        shown = pictures(folder / f"{mode}-{clip.clip_id}.mp4", {0, count - 1})
+        for side, (at, number) in enumerate([(0, clip.start_frame), (count - 1, clip.end_frame - 1)]):
+            error = float(np.mean((shown[at].astype(np.float64) - truth[number]) ** 2))
+            worst[side] = min(worst[side], 10 * np.log10(255**2 / error) if error else np.inf)
+    return ", ".join("exact" if np.isinf(value) else f"{value:.1f} dB" for value in worst)
+
+
+def cut_all(clips: list[ClipToCut], settings: Export, folder: Path) -> int:
+    """Cut every clip; the number of frames exported."""
+    return sum(cut_clip(clip, settings, folder / f"{settings.cut}-{clip.clip_id}.mp4").num_frames for clip in clips)
+
+
+def row(source: Source, clip_s: float, rounds: int, folder: Path) -> str:
+    clips = copyable(source, clip_s, folder)
+    if not clips:
+        return f"| {source.path.name} | nothing that can be copied | | | | | | | | |"
+    frames = sum(clip.end_frame - clip.start_frame for clip in clips)
+    longest = max(clips, key=lambda clip: clip.end_frame - clip.start_frame)
+    size = write_raw(source.path, folder / "raw.yuv", longest.start_frame, longest.end_frame)
+    made = medians(
+        {
+            "decode": partial(decode, source.path),
+            "x264": partial(bare_x264, folder / "raw.yuv", size, source.fps),
+            "encode": partial(cut_all, clips, ENCODE, folder),
+            "copy": partial(cut_all, clips, COPY, folder),
+        },
+        rounds,
+    )
+    each = {
+        "decode": len(source.pts),
+        "x264": longest.end_frame - longest.start_frame,
+        "encode": frames,
+        "copy": frames,
+    }
+    ms = {name: 1000 * made[name] / each[name] for name in made}
+    return (
+        f"| {source.path.name} {source.probe.width}×{source.probe.height} | {len(clips)} × {frames / len(clips):.0f} | "
+        + " | ".join(f"{ms[name]:.2f}" for name in ("decode", "x264", "encode", "copy"))
+        + f" | **{ms['encode'] / ms['copy']:.1f}** | {ms['encode'] / (ms['decode'] + ms['x264']):.2f} | "
+        + f"{ends(clips, source, 'copy', folder)} | {ends(clips, source, 'encode', folder)} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=10, help="length of each drawn video")
+    parser.add_argument("--clip-s", type=float, default=5.0, help="longest clip")
+    parser.add_argument("--videos", type=Path, help="folder with real files")
+    arguments = parser.parse_args()
+    quiet_decoder()
+    print("CPU milliseconds per frame, one thread, children included.\n\n" + HEAD, flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for height in (720, 1080):
+            path = draw_video(folder / f"drawn {height}p.mp4", height, arguments.seconds)
+            print(row(read_source(path), arguments.clip_s, arguments.rounds, folder), flush=True)
+        for path in sorted(arguments.videos.iterdir()) if arguments.videos else []:
+            if path.suffix in (".mp4", ".mkv", ".webm", ".mov", ".flv", ".avi", ".ts"):
+                print(row(read_source(path), arguments.clip_s, arguments.rounds, folder), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Interlacing combs: lines of two instants in one picture, seen where something moves.
+
+On bands of columns of the native luma plane, a pixel *combs* where it lies outside the range of its two vertical
+neighbours by more than they differ from one another, and by over 6 levels:
+
+    s = max(b − max(a, c), min(a, c) − b),    combs where s > max(T, |a − c|)
+
+Texture and noise do that here and there, text and thin lines in one or two rows. A comb does it in row after row: only
+runs of RUN rows or more count. The bands are cut into cells; a cell combs where enough of its pixels do, and where the
+picture has changed since the frame before, as there are no combs on what rests: blinds and fine stripes stay. Stripes
+that move tell themselves by their order: on them all odd rows are darker, or all are brighter, while combs of a
+moving thing are darker on one side of it and brighter on the other. It is the rule of the usual comb detectors (a
+threshold on (a − b)(c − b), counted by blocks), made stricter. Combs that were scaled afterwards are not found.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from curation.frames import Frame, Span
+from curation.signals.bands import WIDTH, columns
+from curation.signals.samples import Samples
+
+T = 6
+"""Levels of 255."""
+RUN = 5
+"""Rows, one below the other, that comb."""
+CELL = 32
+"""Rows of a cell; it is one band wide."""
+FILLED = 0.075
+"""Share of a cell's pixels in runs from which the cell combs. White noise of 20 levels reaches 0.071."""
+CELLS = 0.01
+"""Share of all cells that must comb; at least two."""
+CHANGED = 1.5
+"""Levels of 255. Mean difference from the frame before, over a cell, from which something moves."""
+ORDERED = 0.8
+"""Of 1, where all combing pixels of odd rows go one way and those of even rows the other. Moving textures stay below 0.4."""
+_BANDS = 12
+_DOWN = np.ones((RUN, 1), np.uint8)
+
+
+class Combs:
+    """comb_share (0..1): share of the sampled luma planes that show interlacing combs; None without a sample."""
+
+    def __init__(self) -> None:
+        self._samples: Samples[bool] = Samples()
+        self._last: np.ndarray | None = None
+
+    def push(self, frame: Frame) -> None:
+        last, self._last = self._last, frame.gray
+        if frame.luma is None or last is None or last.shape != frame.gray.shape:
+            return
+        change = cv2.absdiff(last, frame.gray)
+        stored = np.rot90(change, frame.rotation // 90) if frame.rotation else change
+        self._samples.add(is_combed(frame.luma, stored), frame.index, frame.index - 1)
+
+    def close(self, span: Span) -> dict[str, float | None]:
+        flags = self._samples.within(span)
+        return {"comb_share": sum(flags) / len(flags) if flags else None}
+
+    def forget(self, before_frame: int) -> None:
+        self._samples.forget(before_frame)
+
+
+def is_combed(luma: np.ndarray, change: np.ndarray) -> bool:
+    """Whether a plane ((h, w) uint8) shows combs, given the change ((h', w') uint8 of any size) since the frame before."""
+    bands = columns(luma, _BANDS)
+    if bands.shape[0] < CELL + 2 or bands.shape[1] < WIDTH:
+        return False
+    # Whole cells only: OpenCV averages over a whole number of pixels forty times faster than over fractions of them.
+    rows = (bands.shape[0] - 2) // CELL * CELL
+    above, here, below = bands[:rows], bands[1 : rows + 1], bands[2 : rows + 2]
+    low, high = cv2.min(above, below), cv2.max(above, below)
+    limit = np.maximum(cv2.subtract(high, low), T)
+    bright = cv2.compare(cv2.subtract(here, high), limit, cv2.CMP_GT)
+    dark = cv2.compare(cv2.subtract(low, here), limit, cv2.CMP_GT)
+    either = cv2.bitwise_or(bright, dark)
+    size = (bands.shape[1] // WIDTH, rows // CELL)
+    if cv2.countNonZero(either) < 2 * FILLED * WIDTH * CELL:
+        return False
+    runs = cv2.morphologyEx(either, cv2.MORPH_OPEN, _DOWN)
+    filled = cv2.resize(runs, size, interpolation=cv2.INTER_AREA) >= 255 * FILLED
+    if np.count_nonzero(filled) < 2:
+        return False
+    moves = cv2.resize(change, size, interpolation=cv2.INTER_AREA) >= CHANGED
+    combed = filled & moves
+    if np.count_nonzero(combed) < max(2, CELLS * combed.size):
+        return False
+    return _order(cv2.bitwise_and(bright, runs), cv2.bitwise_and(dark, runs)) < ORDERED
+
+
+def _order(bright: np.ndarray, dark: np.ndarray) -> float:
+    """0..1: how far odd rows are all bright and even rows all dark, or the reverse, among the combing pixels."""
+    even = cv2.countNonZero(bright[::2]) + cv2.countNonZero(dark[1::2])
+    odd = cv2.countNonZero(bright[1::2]) + cv2.countNonZero(dark[::2])
+    return abs(even - odd) / max(1, even + odd)

@@ -1,0 +1,222 @@
+"""Counts of one decode, and what they say about the source: its rate, its damage, whether all is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from schemas.errors import ErrorCode
+
+HOLE = 4
+"""A gap of more than this many usual gaps is a hole, where frames come at a constant rate."""
+_REGULAR = 0.98
+"""Least share of usual gaps in a stream of constant rate. Screen recordings and phones at variable rate are far below."""
+_MOST_GAPS = 64
+"""Different gaps that are told apart; a stream with more of them has no constant rate."""
+
+
+@dataclass(slots=True)
+class Header:
+    """What the header promises of the video stream; None where it says nothing."""
+
+    time_base: Fraction
+    frames: int | None
+    seconds: float | None
+    rate: Fraction | None
+    """Frames per second."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as values that JSON knows; :meth:`of` reads them."""
+        rate = None if self.rate is None else str(self.rate)
+        return {"time_base": str(self.time_base), "frames": self.frames, "seconds": self.seconds, "rate": rate}
+
+    @staticmethod
+    def of(values: dict[str, Any]) -> Header:
+        rate = None if values["rate"] is None else Fraction(values["rate"])
+        return Header(Fraction(values["time_base"]), values["frames"], values["seconds"], rate)
+
+    @property
+    def step(self) -> int:
+        """Gap between two frames in pts at the header's rate; 25 per second where it tells none."""
+        return max(1, round(1 / ((self.rate or Fraction(25)) * self.time_base)))
+
+    @property
+    def slack(self) -> float:
+        """Differences between gaps in pts that are only rounding: two ticks, or 2 ms."""
+        return max(2.0, 0.002 / float(self.time_base))
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one decode. All but the run-up is about owned frames: all frames, or those of the segment that is scanned."""
+
+    frames: int = 0
+    run_up: int = 0
+    """Frames decoded besides: before and after a segment."""
+    damaged: list[tuple[int, int]] = field(default_factory=list)
+    """Half-open runs of damaged frames, by the number that the reader gave the frame; in order and apart after :meth:`settle`."""
+    doubtful: list[tuple[int, int]] = field(default_factory=list)
+    """The same for frames between a hole and the next recovery point; they count as damaged if frames were lost there."""
+    errors: int = 0
+    """Packets that the demuxer called corrupt, or that it or the decoder refused."""
+    mended_stamps: int = 0
+    """Frames whose time stamp was missing or ran backwards."""
+    first_pts: int | None = None
+    last_pts: int | None = None
+    end_pts: int | None = None
+    """Time stamp at which the last frame ends."""
+    gaps: dict[int, int] = field(default_factory=dict)
+    """Gap between two frames in pts → how often it was seen."""
+    least_gap: int | None = None
+    most_gap: int | None = None
+    last_packet_s: float = 0.0
+    """Latest end of any packet of any stream, in seconds."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as values that JSON knows; :meth:`of` reads them."""
+        return asdict(self) | {"gaps": list(self.gaps.items())}
+
+    @staticmethod
+    def of(values: dict[str, Any]) -> Tally:
+        return Tally(**values | {"gaps": dict(values["gaps"])})
+
+    @staticmethod
+    def joined(tallies: Iterable[Tally]) -> Tally:
+        """Of neighbours in time, none without a frame, as if they had been one. Damaged frames keep the numbers they had."""
+        whole = Tally()
+        for tally in tallies:
+            for gap, count in tally.gaps.items():
+                whole.note_gap(gap, count)
+            if whole.last_pts is None:
+                whole.first_pts = tally.first_pts
+            elif tally.first_pts is not None:
+                whole.note_gap(tally.first_pts - whole.last_pts)
+            whole.last_pts, whole.end_pts = tally.last_pts, tally.end_pts
+            whole.last_packet_s = max(whole.last_packet_s, tally.last_packet_s)
+            whole.frames += tally.frames
+            whole.run_up += tally.run_up
+            whole.damaged += tally.damaged
+            whole.errors += tally.errors
+            whole.mended_stamps += tally.mended_stamps
+        return whole
+
+    def note_gap(self, gap: int, count: int = 1) -> None:
+        """Two frames follow each other at this distance."""
+        seen = self.gaps.get(gap)
+        if seen is not None:
+            self.gaps[gap] = seen + count
+            return
+        if len(self.gaps) < _MOST_GAPS:
+            self.gaps[gap] = count
+        self.least_gap = gap if self.least_gap is None else min(self.least_gap, gap)
+        self.most_gap = gap if self.most_gap is None else max(self.most_gap, gap)
+
+    def mark(self, index: int) -> None:
+        """Note a damaged frame, once or more often."""
+        _extend(self.damaged, index)
+
+    def doubt(self, index: int) -> None:
+        """Note a frame that refers to frames that may have been lost."""
+        _extend(self.doubtful, index)
+
+    def settle(self, header: Header) -> None:
+        """After the last frame: frames after a hole are damaged if what the hole lacks was lost; then put the runs in order."""
+        self.damaged = _merged(self.damaged + (self.doubtful if self.lost(header) else []))
+        self.doubtful = []
+
+    def damaged_within(self, start: int, end: int) -> int:
+        """How many damaged frames lie in the half-open span."""
+        return sum(max(0, min(end, stop) - max(start, first)) for first, stop in self.damaged)
+
+    @property
+    def damaged_frames(self) -> int:
+        return sum(stop - first for first, stop in self.damaged)
+
+    def usual_gap(self, header: Header) -> int | None:
+        """The gap in pts that is seen most, where frames come at a constant rate; else None."""
+        if self.frames < 8 or not self.gaps:
+            return None
+        usual = max(self.gaps, key=lambda gap: (self.gaps[gap], -gap))
+        regular = sum(n for gap, n in self.gaps.items() if abs(gap - usual) <= header.slack)
+        return usual if regular >= _REGULAR * (self.frames - 1) else None
+
+    def holes(self, header: Header) -> int:
+        """Gaps of a stream of constant rate in which several frames are missing. They need not be lost: see :meth:`lost`."""
+        usual = self.usual_gap(header)
+        return 0 if usual is None else sum(n for gap, n in self.gaps.items() if gap > HOLE * usual)
+
+    def lost(self, header: Header) -> int:
+        """Holes where the header promises frames: it counts more than came, or counts none and announces the usual rate."""
+        holes, usual = self.holes(header), self.usual_gap(header)
+        if not holes or usual is None:
+            return 0
+        if header.frames is not None:
+            return holes if header.frames > self.frames else 0
+        return holes if header.rate is not None and abs(usual - header.step) <= header.slack else 0
+
+    def fps(self, header: Header) -> float | None:
+        """Mean frame rate; the header's where there are fewer than two frames."""
+        if self.frames > 1 and self.first_pts is not None and self.last_pts is not None:
+            return (self.frames - 1) / float((self.last_pts - self.first_pts) * header.time_base)
+        return float(header.rate) if header.rate else None
+
+    def variable_fps(self, header: Header) -> bool:
+        """Whether gaps between frames differ by more than rounding to the time base explains."""
+        if self.least_gap is None or self.most_gap is None:
+            return False
+        return self.most_gap - self.least_gap > header.slack
+
+    def duration_s(self, header: Header) -> float | None:
+        """From the first frame to the end of the last, in seconds."""
+        if self.first_pts is None or self.end_pts is None:
+            return None
+        return float((self.end_pts - self.first_pts) * header.time_base)
+
+    def failure(self, header: Header) -> tuple[ErrorCode, str] | None:
+        """After the last frame: why the source is only partly usable, or None."""
+        end_s = max(self.last_packet_s, float((self.end_pts or 0) * header.time_base))
+        first_s = float((self.first_pts or 0) * header.time_base)
+        promised = header.seconds
+        short = promised is not None and end_s - min(first_s, 0.0) < 0.9 * promised and promised - end_s > 0.5
+        few = header.frames is not None and self.frames < 0.9 * header.frames
+        lost = self.lost(header)
+        # A file that is cut off within a packet has one faulty packet.
+        if short or (few and self.errors <= 1 and not lost):
+            want = f"{promised:.1f} s" if short else f"{header.frames} frames"
+            return (
+                ErrorCode.TRUNCATED,
+                f"the header announces {want}, the file ends after {end_s:.1f} s and {self.frames} frames",
+            )
+        if self.damaged or self.errors or lost:
+            return (
+                ErrorCode.DAMAGED,
+                f"{self.damaged_frames} of {self.frames} frames are damaged or follow damage"
+                + (f"; {self.errors} packets did not decode" if self.errors else "")
+                + (f"; frames are lost at {lost} places" if lost else ""),
+            )
+        if self.frames > 3 and self.mended_stamps > 0.5 * self.frames and not header.rate:
+            return (
+                ErrorCode.BAD_TIMESTAMPS,
+                f"{self.mended_stamps} of {self.frames} time stamps are missing or run backwards",
+            )
+        return None
+
+
+def _extend(runs: list[tuple[int, int]], index: int) -> None:
+    if runs and runs[-1][1] == index:
+        runs[-1] = (runs[-1][0], index + 1)
+    else:
+        runs.append((index, index + 1))
+
+
+def _merged(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Runs in order and apart. Those that a decoder held back were noted late, perhaps twice."""
+    merged: list[tuple[int, int]] = []
+    for first, stop in sorted(runs):
+        if merged and first <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((first, stop))
+    return merged

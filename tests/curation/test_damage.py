@@ -1,0 +1,306 @@
+"""Damage: what the decoder conceals is counted, what follows an error is not trusted, and threads do not show."""
+
+import io
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from curation.decode import open_source
+from curation.golden import scenes
+from curation.golden.encode import encode
+from curation.golden.timeline import Cut, Timeline
+from curation.golden.write import write_golden
+from curation.opening import SourceFailure
+from curation.scan import scan_source
+from schemas.errors import ErrorCode
+from schemas.recipe import Scan
+
+VIDEOS = Path(__file__).parents[3] / "shared" / "videos"
+needs_videos = pytest.mark.skipif(not VIDEOS.is_dir(), reason="the real videos are not beside this checkout")
+
+SIZE = (320, 180)
+LINE = Timeline((scenes.pan(SIZE, 1, 75, 2.0), scenes.pan(SIZE, 2, 75, -1, 1)), (Cut(),))
+GOP = 25
+OPEN = {"bframes": 3, "options": {"x264-params": "open-gop=1:threads=1:scenecut=0"}}
+KINDS: dict[str, dict[str, Any]] = {
+    "h264.mp4": {},
+    "open_groups.mp4": OPEN,
+    "mpeg4.avi": {"codec": "mpeg4"},
+    "mpeg2.ts": {"codec": "mpeg2video"},
+}
+
+
+def pictures(path: Path) -> dict[int, np.ndarray]:
+    """Time stamp → luma of every frame, by one thread and without the engine."""
+    with av.open(str(path)) as container:
+        container.streams.video[0].thread_type = "NONE"
+        return {f.pts: f.to_ndarray(format="gray").astype(int) for f in container.decode(video=0) if f.pts is not None}
+
+
+def flipped(path: Path, number: int, seed: int, out: Path) -> Path:
+    """The file with five bits flipped in the middle of one packet, counted in decoding order."""
+    with av.open(str(path)) as container:
+        packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    pos, size = packets[number]
+    rng = random.Random(seed)
+    data = bytearray(path.read_bytes())
+    for _ in range(5):
+        data[pos + rng.randrange(min(24, size // 2), size)] ^= 1 << rng.randrange(8)
+    out.write_bytes(data)
+    return out
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_wrong_frame_is_counted_and_none_after_the_recovery_point(tmp_path: Path, kind: str) -> None:
+    good = tmp_path / kind
+    encode(LINE.frames(), good, 25, **{"gop": GOP, **KINDS[kind]})
+    sound = pictures(good)
+    order = sorted(sound)
+    total = 0
+    for seed, number in enumerate((51, 54, 58)):
+        bad = flipped(good, number, seed, tmp_path / f"{seed}{kind}")
+        wrong = {order.index(pts) for pts, picture in pictures(bad).items() if np.abs(picture - sound[pts]).max() > 8}
+        with open_source(bad) as reader:
+            frames = sum(1 for _ in reader.decoded())
+            failure = reader.failure()
+            marked = {i for first, stop in reader.tally.damaged for i in range(first, stop)}
+        assert frames == 150
+        assert wrong <= marked
+        total += len(wrong)
+        # From the recovery point on all is well; nor is anything before the group of pictures called damaged.
+        assert not marked & {*range(48), *range(75, 150)}
+        assert failure is not None
+        assert failure[0] == ErrorCode.DAMAGED
+        assert f"{len(marked)} of 150 frames" in failure[1]
+    assert total > 20
+
+
+def scan(path: Path, threads: int = 1) -> tuple[Any, ...]:
+    stills = io.BytesIO()
+    try:
+        result = scan_source(path, "s", Scan(), stills, threads=threads)
+    except SourceFailure as failure:
+        return failure.code, failure.message
+    return result.source, result.transitions, result.clips, stills.getvalue()
+
+
+@needs_videos
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bitflips_middle.mp4",
+        "zeroed_block.mp4",
+        "upstream_corrupted.mp4",
+        "truncated.flv",
+        "truncated.mkv",
+        "truncated.webm",
+        "truncated_index_first.mp4",
+        "truncated_index_lost.mp4",
+        "truncated_no_index.avi",
+        "truncated_100_bytes.avi",
+    ],
+)
+def test_threads_do_not_show_in_broken_real_files(name: str) -> None:
+    one = scan(VIDEOS / "bad" / name)
+    assert scan(VIDEOS / "bad" / name, 2) == one
+    assert scan(VIDEOS / "bad" / name, 4) == one
+
+
+def test_threads_do_not_show_in_broken_golden_files(tmp_path: Path) -> None:
+    names = ["corrupt_bit_flips", "corrupt_truncated_mkv", "corrupt_audio_only"]
+    write_golden(tmp_path, ("corrupt",), names=names)
+    for path in sorted(tmp_path.glob("corrupt_*.m*")):
+        one = scan(path)
+        assert scan(path, 4) == one, path.name
+
+
+def test_clips_say_how_many_damaged_frames_they_hold(tmp_path: Path) -> None:
+    good = tmp_path / "a.mp4"
+    encode(LINE.frames(), good, 25, gop=GOP)
+    source, _, clips, _ = scan(flipped(good, 54, 0, tmp_path / "b.mp4"))
+    assert (source["status"], source["error_code"]) == ("partial", "damaged")
+    assert 10 < source["damaged_frames"] < 30
+    assert sum(clip["damaged_frames"] for clip in clips) > 0
+    assert [c["damaged_frames"] for c in clips if c["end_frame"] <= 48 or c["start_frame"] >= 75] == [0]
+
+
+def remuxed(
+    source: Path, out: Path, keep: Callable[[int], bool], shift: Callable[[int], int] = lambda pts: pts
+) -> Path:
+    """A copy with only some packets, counted in decoding order, and perhaps other time stamps."""
+    with av.open(str(source)) as container, av.open(str(out), "w") as target:
+        stream = container.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        for number, packet in enumerate(p for p in container.demux(stream) if p.size):
+            if keep(number):
+                packet.pts, packet.dts = shift(packet.pts), shift(packet.dts)
+                packet.stream = copy
+                target.mux(packet)
+    return out
+
+
+@pytest.fixture
+def steady(tmp_path: Path) -> Path:
+    """MPEG-4, whose decoder does not complain about a missing frame, 25 frames a second."""
+    path = tmp_path / "steady.mkv"
+    encode(LINE.frames(), path, 25, codec="mpeg4", gop=GOP)
+    return path
+
+
+def test_lost_frames_leave_a_hole_and_damage_up_to_the_next_keyframe(steady: Path, tmp_path: Path) -> None:
+    path = remuxed(steady, tmp_path / "hole.mkv", lambda number: not 55 <= number < 65)
+    source, _, clips, _ = scan(path)
+    assert source["num_frames"] == 140
+    assert (source["status"], source["error_code"], source["timestamp_faults"]) == ("partial", "damaged", 1)
+    assert "lost at 1 place" in source["error"]
+    assert source["damaged_frames"] == 10  # what was 65 to 74
+    assert sum(clip["damaged_frames"] for clip in clips) > 0
+
+
+def test_hole_that_ends_at_a_keyframe_damages_nothing(steady: Path, tmp_path: Path) -> None:
+    source, *_ = scan(remuxed(steady, tmp_path / "hole.mkv", lambda number: not 65 <= number < 75))
+    assert (source["status"], source["timestamp_faults"], source["damaged_frames"]) == ("partial", 1, 0)
+
+
+def test_pauses_and_variable_rates_are_no_damage(tmp_path: Path) -> None:
+    """A header that counts as many frames as there are, or a stream whose frames come as they like, promises nothing more."""
+    paused = tmp_path / "paused.mp4"
+    encode(LINE.frames(), paused, 25, gop=GOP, pts=[40 * i + (2000 if i >= 60 else 0) for i in range(150)])
+    variable = tmp_path / "variable.mkv"
+    steps = np.cumsum([(20, 40, 110, 400)[i % 4] for i in range(150)])
+    encode(LINE.frames(), variable, 25, gop=GOP, pts=[int(pts) for pts in steps])
+    for path in (paused, variable):
+        source, *_ = scan(path)
+        assert (source["status"], source["timestamp_faults"], source["damaged_frames"]) == ("ok", 0, 0), path.name
+        assert source["variable_fps"]
+
+
+def test_packets_that_the_demuxer_calls_corrupt_count(tmp_path: Path) -> None:
+    """A transport stream that lost packets in the middle of a frame: its counters tell."""
+    path = tmp_path / "a.ts"
+    encode(LINE.frames(), path, 25, gop=GOP)
+    data = path.read_bytes()
+    middle = len(data) // 2 // 188 * 188
+    path.write_bytes(data[:middle] + data[middle + 5 * 188 :])
+    source, *_ = scan(path)
+    assert source["status"] == "partial"
+    assert source["decode_errors"] > 0
+    assert 0 < source["damaged_frames"] < 60
+
+
+def test_header_that_lies_about_its_length(tmp_path: Path) -> None:
+    """More than there is: cut short. Less than there is: all is read."""
+    path = tmp_path / "a.mkv"
+    encode(LINE.frames(), path, 25, gop=GOP)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x44\x89\x88") + 3  # Duration: an 8-byte float in milliseconds
+    for factor, status in ((3.0, "partial"), (0.3, "ok")):
+        data[at : at + 8] = np.array([6000.0 * factor], ">f8").tobytes()
+        path.write_bytes(data)
+        source, *_ = scan(path)
+        assert source["num_frames"] == 150
+        assert source["status"] == status
+        assert source["error_code"] == ("truncated" if factor > 1 else None)
+
+
+def _still(suffix: str, path: Path) -> None:
+    from PIL import Image
+
+    frames = [Image.fromarray(np.full((48, 64, 3), 40 * i, np.uint8)) for i in range(1 if "one" in suffix else 5)]
+    frames[0].save(path, save_all=len(frames) > 1, append_images=frames[1:], duration=200)
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "code"),
+    [
+        ("animated.gif", 5, None),
+        ("animated.png", 5, None),
+        ("one.gif", 1, None),
+        ("one.png", None, ErrorCode.STILL_IMAGE),
+        ("animated.webp", None, ErrorCode.UNSUPPORTED),
+        ("one.webp", None, ErrorCode.STILL_IMAGE),
+        ("one.jpg", None, ErrorCode.STILL_IMAGE),
+    ],
+)
+def test_pictures_and_animations(tmp_path: Path, name: str, frames: int | None, code: ErrorCode | None) -> None:
+    _still(name, tmp_path / name)
+    found = scan(tmp_path / name)
+    if code is None:
+        assert found[0]["num_frames"] == frames
+        assert found[0]["status"] == "ok"
+    else:
+        assert found[0] == code
+        assert "the file is a" in found[1]
+
+
+# The ledger ----------------------------------------------------------------------------------------------------------
+
+
+class Counted:
+    """Stands before a container, and counts the frames that its packets give and the seeks that it makes."""
+
+    opened = 0
+    frames = 0
+
+    def __init__(self, container: Any) -> None:
+        Counted.opened += 1
+        self._container = container
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def demux(self, *args: Any) -> Iterator[Any]:
+        for packet in self._container.demux(*args):
+            yield Packet(packet)
+
+
+class Packet:
+    def __init__(self, packet: Any) -> None:
+        self._packet = packet
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._packet, name)
+
+    def decode(self) -> list[Any]:
+        frames = self._packet.decode()
+        if self._packet.stream.type == "video":
+            Counted.frames += len(frames)
+        return frames
+
+
+def ledger(path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any] | None:
+    """The row of a scan, checked against what the decoder gave; None for a file that cannot be used."""
+    import curation.decode
+    from curation.opening import open_container
+
+    Counted.opened = Counted.frames = 0
+    monkeypatch.setattr(curation.decode, "open_container", lambda p: Counted(open_container(p)))
+    found = scan(path)
+    if len(found) == 2:
+        return None
+    source = found[0]
+    assert Counted.opened == 1, path.name
+    assert Counted.frames == source["frames_decoded"] + source["frames_run_up"], path.name
+    assert source["frames_run_up"] == 0
+    assert source["frames_decoded"] <= 1.02 * source["num_frames"], path.name
+    return source
+
+
+def test_golden_files_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["odd_variable_rate", "odd_tone", "odd_ten_bit", "odd_mpeg4", "odd_one_frame", "odd_vp9", "odd_rotated_90"]
+    write_golden(tmp_path, ("odd",), names=names)
+    files = [p for p in sorted(tmp_path.iterdir()) if p.suffix != ".json"]
+    assert len(files) == len(names)
+    assert all(ledger(path, monkeypatch) for path in files)
+
+
+@needs_videos
+@pytest.mark.slow
+def test_real_files_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [p for p in sorted(VIDEOS.rglob("*")) if p.is_file() and p.suffix not in (".json", ".md")]
+    assert sum(ledger(path, monkeypatch) is not None for path in files) >= 25

@@ -1,0 +1,157 @@
+"""Repeated frames and the rate a clip really has, against shots that were drawn at one rate and shown at another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from curation.decode import open_source
+from curation.frames import Span, frame_of
+from curation.golden import draw, scenes
+from curation.golden.encode import encode
+from curation.golden.scenes_picture import pulled
+from curation.golden.timeline import Shot
+from curation.signals import repeats
+from curation.signals.repeats import Repeats
+
+SIZE = (320, 180)
+CODECS: dict[str, dict[str, Any]] = {
+    "x264": {"crf": 23},
+    "mpeg4": {"codec": "mpeg4", "crf": None, "options": {"b": "800000"}},
+}
+
+
+def drawn(shot: Shot) -> Iterable[np.ndarray]:
+    view = shot.make(shot.length)
+    return (view(i) for i in range(shot.length))
+
+
+def measured(shot: Shot, fps: float, path: Path, codec: str = "x264", **options: Any) -> dict[str, float | None]:
+    """Both values of a shot, after it was encoded."""
+    suffix = ".avi" if codec == "mpeg4" else ".mp4"
+    encode(drawn(shot), path.with_suffix(suffix), fps, **CODECS[codec], **options)
+    signal, frame, end = Repeats(), None, 0.0
+    with open_source(path.with_suffix(suffix)) as reader:
+        for frame in reader.frames():
+            signal.push(frame)
+            end = frame.time
+    assert frame is not None
+    return signal.close(Span(0, frame.index + 1, 0, 0, 0.0, end))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize(("drawn_at", "shown_at"), [(25, 60), (24, 30), (15, 30), (24, 60), (30, 30), (60, 60)])
+def test_pulled_up_shots_have_the_rate_they_were_drawn_at(
+    drawn_at: int, shown_at: int, codec: str, tmp_path: Path
+) -> None:
+    shot = scenes.pan(SIZE, 5, 2 * drawn_at, 60 / drawn_at)
+    shown = shot if drawn_at == shown_at else pulled(shot, drawn_at, shown_at)
+    values = measured(shown, shown_at, tmp_path / "v", codec)
+    assert values["effective_fps"] == pytest.approx(drawn_at, rel=0.03)
+    assert values["duplicate_share"] == pytest.approx(1 - drawn_at / shown_at, abs=0.02)
+
+
+def test_grain_and_a_shaking_camera_change_nothing(tmp_path: Path) -> None:
+    grainy = scenes.grain(scenes.pan(SIZE, 6, 50, 2.0), 7, 4.0)
+    assert measured(pulled(grainy, 25, 60), 60, tmp_path / "a")["effective_fps"] == pytest.approx(25, rel=0.03)
+    assert measured(grainy, 25, tmp_path / "b")["duplicate_share"] == 0.0
+    # Chance may bring a shaking camera back to where it was.
+    shaking = scenes.shake(SIZE, 8, 50, 4.0)
+    assert measured(pulled(shaking, 25, 50), 50, tmp_path / "c")["effective_fps"] == pytest.approx(25, rel=0.05)
+
+
+@pytest.mark.parametrize("size", [(320, 180), (640, 360), (1280, 720)])
+def test_resolution_does_not_matter(size: tuple[int, int], tmp_path: Path) -> None:
+    shot = scenes.pan(size, 9, 30, 0.008 * size[0])
+    assert measured(pulled(shot, 24, 30), 30, tmp_path / "v")["effective_fps"] == pytest.approx(24, rel=0.03)
+
+
+def test_variable_rate_counts_pictures_by_time(tmp_path: Path) -> None:
+    """25 pictures a second, of which every other one is shown again 10 ms before the next."""
+    shot, pts = scenes.pan(SIZE, 10, 50, 2.5), []
+    for picture in range(50):
+        pts += [40 * picture] + ([40 * picture + 30] if picture % 2 else [])
+    view = shot.make(50)
+    order = [p for p in range(50) for _ in range(1 + p % 2)]
+    twice = Shot(len(order), lambda _: lambda index: view(order[index]))
+    values = measured(twice, 25, tmp_path / "v", pts=pts)
+    assert values["effective_fps"] == pytest.approx(25, rel=0.03)
+    assert values["duplicate_share"] == pytest.approx(1 / 3, abs=0.02)
+
+
+def test_pictures_at_rest_have_no_answer(tmp_path: Path) -> None:
+    nothing = {"duplicate_share": None, "effective_fps": None}
+    assert measured(scenes.still(SIZE, 11, 60), 30, tmp_path / "a") == nothing
+    assert measured(scenes.still(SIZE, 11, 60), 30, tmp_path / "b", "mpeg4") == nothing
+    assert measured(scenes.pan(SIZE, 11, 60, 0.02), 30, tmp_path / "c") == nothing
+
+
+def test_coming_to_rest_is_not_repeating() -> None:
+    """Half of the time nothing moves; the other half has as many pictures as frames."""
+    view = scenes.pan((256, 144), 12, 60, 2.0).make(60)
+    values = close([view(min(i, 59)) for i in range(120)], 30.0)
+    assert values["duplicate_share"] == 0.0
+    assert values["effective_fps"] == pytest.approx(30, rel=0.03)
+
+
+def test_flashes_make_no_repeats() -> None:
+    view = scenes.pan((256, 144), 13, 60, 2.0).make(60)
+    flashed = [np.full_like(view(i), 255) if i % 5 == 2 else view(i) for i in range(60)]
+    assert close(flashed, 30.0)["duplicate_share"] == 0.0
+
+
+def test_flashes_would_make_repeats_without_the_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeats, "CEILING", 255.0)
+    with pytest.raises(AssertionError):
+        test_flashes_make_no_repeats()
+
+
+def test_uneven_coding_is_not_repeating() -> None:
+    """A slow picture of which every sixth frame is coded anew: steps between are small, but of every size."""
+    rng = np.random.default_rng(5)
+    ways = np.cumsum(rng.uniform(0.2, 0.8, 60))
+    texture = draw.texture(320, 156, 14)
+    grains = rng.normal(0, 6.0, (10, 144, 256, 1))
+    pictures = [
+        np.clip(np.rint(draw.window(texture, 6 + way, 6, 256, 144) + grains[i // 6]), 0, 255).astype(np.uint8)
+        for i, way in enumerate(ways)
+    ]
+    assert close(pictures, 30.0)["duplicate_share"] in (0.0, None)
+
+
+def test_uneven_coding_would_be_repeating_without_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeats, "BETWEEN", 0.0)
+    with pytest.raises(AssertionError):
+        test_uneven_coding_is_not_repeating()
+
+
+def test_a_change_of_geometry_is_no_step() -> None:
+    signal = Repeats()
+    for index, size in enumerate([(256, 144)] * 3 + [(144, 256)] * 3):
+        signal.push(frame_of(np.zeros((size[1], size[0], 3), np.uint8), index, index / 30))
+    assert len(signal._samples) == 4
+
+
+def close(pictures: list[np.ndarray], fps: float) -> dict[str, float | None]:
+    signal = Repeats()
+    for index, picture in enumerate(pictures):
+        signal.push(frame_of(np.ascontiguousarray(picture[..., ::-1]), index, index / fps))
+    return signal.close(Span(0, len(pictures), 0, 0, 0.0, len(pictures) / fps))
+
+
+def test_a_telecined_phone_video_has_24() -> None:
+    path = Path(__file__).parents[3] / "shared/videos/flipping_a_pancake.mkv"
+    if not path.exists():
+        pytest.skip("the development videos are not here")
+    signal, count = Repeats(), 0
+    with open_source(path) as reader:
+        for frame in reader.frames():
+            signal.push(frame)
+            count = frame.index + 1
+    values = signal.close(Span(0, count, 0, 0, 0.0, count / 30))
+    assert values["effective_fps"] == pytest.approx(24, rel=0.03)
+    assert values["duplicate_share"] == pytest.approx(0.2, abs=0.02)
