@@ -178,7 +178,7 @@ SIGNAL_COLUMNS = (
         "motion_residual",
         F32,
         "0..1",
-        "share of the motion that is left when the camera's is taken away; NULL where nothing moves",
+        "share of the motion that is left when the camera's is taken away; NULL where nothing moves or the camera cannot be told",
     ),
     _col(
         "camera_motion",
@@ -186,7 +186,12 @@ SIGNAL_COLUMNS = (
         "",
         "what the camera does: `static`, `pan`, `tilt`, `zoom`, `roll` or `shake`; NULL where it cannot be told",
     ),
-    _col("camera_speed", F32, "% of diagonal / s", "mean length over the picture of the camera's own motion"),
+    _col(
+        "camera_speed",
+        F32,
+        "% of diagonal / s",
+        "mean length over the picture of the camera's own motion, measured over up to 0.2 s",
+    ),
     _col(
         "sharpness",
         F32,
@@ -243,7 +248,12 @@ SIGNAL_COLUMNS = (
         "likeness of neighbouring samples a second apart, the least of the clip; low where content changes",
     ),
     _col("orientation", S, "", "`landscape`, `portrait` or `square`: of the displayed picture without its bars"),
-    _col("has_sound", B, "", "there is sound in the clip that is not silence (over −70 LUFS)"),
+    _col(
+        "has_sound",
+        B,
+        "",
+        "there is sound in the clip that is not silence (over −70 LUFS); NULL for a clip too short to tell",
+    ),
     _col("loudness", F32, "LUFS", "gated loudness of the clip's sound (ITU-R BS.1770); NULL without sound"),
     _col("phash_a", U64, "", "64-bit perceptual hash at 1/6 of the clip, bars removed"),
     _col("phash_b", U64, "", "64-bit perceptual hash at 1/2 of the clip, bars removed"),

@@ -133,7 +133,7 @@ def test_default_selection_drops_a_clip_for_its_one_fault(rule: str | None, chan
 
 
 def test_an_unmeasured_clip_is_kept_and_counted() -> None:
-    fields = [field.with_nullable(True) for field in CLIPS.arrow if field.name in GOOD_CLIP]
+    fields = [field.with_nullable(True) for field in (*CLIPS.arrow, *TEXT.arrow) if field.name in GOOD_CLIP]
     table = pa.Table.from_pylist([dict.fromkeys(GOOD_CLIP)], schema=pa.schema(fields))
     verdicts = apply_rules(table, CurateRecipe().select.rules)
     assert verdicts.dropped == [False]
