@@ -20,7 +20,7 @@ SECTION = {"selections": "select", "captions": "captions", "decisions": "judge",
 
 TABLE_OF = {command: table for table, command in variants.COMMAND.items()}
 
-_WITHOUT = "; or leave text out with --set features.text.on=false"
+_WITHOUT = "; or leave text out with --set features.text.enabled=false"
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Options:
 
 def part_stages(recipe: CurateRecipe, wanted: Sequence[str]) -> list[Stage]:
     """The wanted stages of a part, in order. Features that are off are no stage."""
-    return [s for s in PART_STAGES if s.name in wanted and (s is not FEATURES or recipe.features.text.on)]
+    return [s for s in PART_STAGES if s.name in wanted and (s is not FEATURES or recipe.features.text.enabled)]
 
 
 def reads(recipe: CurateRecipe, table: str) -> tuple[str, ...]:
     """Tables whose variants a table is made from."""
     return {
-        "selections": ("text",) if recipe.features.text.on else (),
+        "selections": ("text",) if recipe.features.text.enabled else (),
         "captions": ("selections",),
         "decisions": ("selections", "captions"),
         "shards": ("decisions", "captions"),
@@ -68,7 +68,7 @@ def stored_recipe(corpus: Corpus, name: str) -> dict[str, Any]:
             dear = [r.model_dump(mode="json") for r in CurateRecipe().select.rules if needs_features(r)]
             base["select"] = {"rules": [*text.settings["rules"], *dear]}
     elif selections is not None:
-        base["features"] = {"text": {"on": False}}
+        base["features"] = {"text": {"enabled": False}}
     return base
 
 
@@ -84,7 +84,7 @@ def prepare_variants(
     made: dict[str, Variant] = {}
     settings = recipe.model_dump(mode="json")
     scan = {"corpus": {"name": "scan", "fingerprint": corpus.facts["fingerprint"]}}
-    skipped = {t for t in FEATURE_TABLES if not recipe.features.text.on}
+    skipped = {t for t in FEATURE_TABLES if not recipe.features.text.enabled}
     for table in (*VARIANT_TABLES, "shards"):
         if table in skipped or table not in {TABLE_OF[s] for s in wanted if s in TABLE_OF}:
             continue

@@ -61,7 +61,8 @@ def run(
     stages = part_stages(recipe, wanted)
     if tuple(wanted) == (FEATURES.name,) and not stages:
         raise UsageError(
-            "There are no features to measure: features.text.on is false.", fix="Run with --set features.text.on=true."
+            "There are no features to measure: features.text.enabled is false.",
+            fix="Run with --set features.text.enabled=true.",
         )
     if stages and stages[0] is not SCAN:
         _need(corpus, SCAN.name, corpus.scanned(), corpus.parts())

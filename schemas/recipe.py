@@ -151,7 +151,7 @@ class _Rules(_Section):
 class Text(_Section):
     """Search for text in stills, with rapidocr's detector (its weights are in its wheel)."""
 
-    on: bool = Field(True, description="Measure `text_area`.")
+    enabled: bool = Field(True, description="Measure `text_area`.")
     stills: int = Field(3, ge=1, le=16, description="Stills of a clip to look at, spread evenly.")
     long_side: int = Field(736, ge=160, le=2048, description="Long side in pixels at which they are looked at.")
     min_score: float = Field(0.6, gt=0, lt=1, description="Least confidence of a text box.")

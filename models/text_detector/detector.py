@@ -25,7 +25,7 @@ NAME = WEIGHTS.removesuffix(".onnx")
 _STEP = 32
 """px: sides of the network's input are multiples of this."""
 
-_FIX = "Install it: pip install 'rapidocr>=3.10' onnxruntime (they are part of stiv's own requirements); or turn the search for text off with --set features.text.on=false."
+_FIX = "Install it: pip install 'rapidocr>=3.10' onnxruntime (they are part of stiv's own requirements); or turn the search for text off with --set features.text.enabled=false."
 
 
 class TextDetector:

@@ -34,14 +34,14 @@ STILL_LIMIT_S = 60.0
 
 def text_settings(recipe: CurateRecipe) -> dict[str, Any]:
     """The settings of a variant of `text`: those of the search, and the rules that decide which clips are looked at."""
-    section = recipe.features.text.model_dump(mode="json", exclude={"on"})
+    section = recipe.features.text.model_dump(mode="json", exclude={"enabled"})
     rules = [] if recipe.features.text.score_all else cheap_rules(recipe.select.rules)
     return {**section, "rules": [rule.model_dump(mode="json") for rule in rules]}
 
 
 def text_section(settings: dict[str, Any]) -> dict[str, Any]:
     """The recipe's section `features.text` from the settings of a variant."""
-    return {"on": True, **{key: value for key, value in settings.items() if key != "rules"}}
+    return {"enabled": True, **{key: value for key, value in settings.items() if key != "rules"}}
 
 
 def text_model() -> dict[str, str]:

@@ -124,4 +124,4 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="rapidocr") as caught:
         weights_file()
-    assert "features.text.on=false" in caught.value.fix
+    assert "features.text.enabled=false" in caught.value.fix

@@ -189,7 +189,7 @@ def test_select_under_a_new_name_goes_on_under_it(copy: Path, films: Path, run: 
 
 def test_off_leaves_the_columns_null(films: Path, tmp_path: Path, run: Any, made: Path) -> None:
     out = tmp_path / "c"
-    settings = (CHEAP, RULE, "features.text.on=false")
+    settings = (CHEAP, RULE, "features.text.enabled=false")
     _, counts = run(out, films, settings=settings, stages=("scan", "features", "select", "caption", "judge"))
     assert counts.text_clips == 0
     assert counts.unknown["text"] == 2
@@ -209,14 +209,14 @@ def test_a_stage_without_settings_uses_those_it_was_made_with(
     from pipelines.run import stored_recipe
 
     kept = load_recipe(None, (), stored_recipe(Corpus.open(copy), "default"))
-    assert kept.features.text.on
+    assert kept.features.text.enabled
     assert {r.name: r.drop for r in kept.select.rules}["still"] == "motion < 1.5"
     shutil.rmtree(copy / "selections")
     kept = load_recipe(None, (), stored_recipe(Corpus.open(copy), "default"))
     assert {r.name: r.drop for r in kept.select.rules}["still"] == "motion < 1.5"
     out = tmp_path / "off"
-    run(out, films, settings=("features.text.on=false",), stages=("scan", "select"))
-    assert not load_recipe(None, (), stored_recipe(Corpus.open(out), "default")).features.text.on
+    run(out, films, settings=("features.text.enabled=false",), stages=("scan", "select"))
+    assert not load_recipe(None, (), stored_recipe(Corpus.open(out), "default")).features.text.enabled
 
 
 def test_percentiles_of_cheap_columns_and_of_text(films: Path, tmp_path: Path, run: Any, looked: list[str]) -> None:

@@ -163,7 +163,7 @@ def test_stages_ask_for_what_they_need(straight: Path, tmp_path: Path, videos: P
     shutil.rmtree(out / "features")
     with pytest.raises(VariantError, match="text") as caught:
         run(out, stages=("select",), name="other")
-    assert "features.text.on=false" in caught.value.fix
+    assert "features.text.enabled=false" in caught.value.fix
     shutil.rmtree(out / "captions")
     with pytest.raises(VariantError, match="captions"):
         run(out, stages=("judge",), name="other")
