@@ -51,7 +51,7 @@ def minute(width: int, height: int) -> Iterator[np.ndarray]:
             yield window(big, 4 + i * 4, 4, width, height)
 
 
-def repeat(source: Path, out: Path, times: int) -> None:
+def repeat(source: Path, out: Path, times: int, seconds: int = 60) -> None:
     """Write the packets of a video several times in a row."""
     with av.open(str(out), "w") as target:
         stream = None
@@ -62,7 +62,7 @@ def repeat(source: Path, out: Path, times: int) -> None:
                 if stream is None:
                     stream = target.add_stream_from_template(video)
                 assert video.time_base is not None
-                step = round(Fraction(60) / video.time_base)
+                step = round(Fraction(seconds) / video.time_base)
                 for packet in container.demux(video):
                     if packet.dts is None:
                         continue

@@ -2,9 +2,9 @@
 
 A codec keyframe that resets all references makes what follows a function of the packets alone. Where the scan decoded the source
 without a fault, it has already decoded exactly these packets in this order; so it is enough that the file holds the same bytes at the
-same times and that a decoder which starts there finds its feet. After a scan with faults the first frame and everything from the
-last clean start to the end are decoded, and where the first keyframe does not reset all references, all of it is decoded and
-compared with the source, frame by frame.
+same times, that a decoder which starts there finds its feet, and that the pictures keep their size and format wherever the stream may
+change them. After a scan with faults the first frame and everything from the last clean start to the end are decoded besides, and
+where the first keyframe does not reset all references, all of it is decoded and compared with the source, frame by frame.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ _UNSEEN = {"skip_loop_filter": "all"}
 _SELF_TOLD = ("mov,mp4", "matroska")
 """Containers that store every frame's time of showing and the parameter sets, so that nothing must be decoded to know them."""
 _SELF_TOLD_CODECS = ("h264", "hevc", "av1")
+_FORM_BY_GROUP = ("h264", "hevc")
+"""Codecs whose parameter sets, and so the size of the picture, may change at keyframes only (Rec. ITU-T H.264, 7.4.1.2.1; H.265,
+7.4.2.4.2). Frames of VP9 and AV1 may differ in size from those they refer to."""
 
 Size = tuple[int, int]
 
@@ -80,7 +83,7 @@ def check_copy(
             with av.open(f"file:{out}", options=options | HEADER_ONLY) as container:
                 stream, packets = _packets(container, shown)
                 if [bytes(packet) for packet in packets] == list(same):
-                    return _one_size(_check_run(stream, packets[:_HEAD], None, ledger))
+                    return _one_size(_check_runs(stream, packets, _HEAD, len(packets), ledger))
         except (av.error.FFmpegError, CopyRefused):
             pass  # a reader that looks ahead may manage: see below
     try:
@@ -88,9 +91,7 @@ def check_copy(
             stream, packets = _packets(container, shown)
             if source is not None:
                 return _one_size(_check_run(stream, packets, _fingerprints(source, ledger), ledger))
-            tail = _last_clean_start(stream, packets)
-            runs = [packets] if tail == 0 else [packets[:1], packets[tail:]]
-            return _one_size({size for run in runs for size in _check_run(stream, run, None, ledger)})
+            return _one_size(_check_runs(stream, packets, 1, _last_clean_start(stream, packets), ledger))
     except (av.error.FFmpegError, SeekFailed) as error:
         raise CopyRefused("the copy does not decode") from error
 
@@ -120,15 +121,37 @@ def _one_size(sizes: set[Size]) -> Size:
 
 def _last_clean_start(stream: VideoStream, packets: Sequence[Packet[VideoStream]]) -> int:
     """Position of the last packet from which decoding may start without missing anything; 0 is one."""
-    codec, extradata = stream.codec_context.codec.canonical_name, stream.codec_context.extradata
     least: int | None = None  # shown first from here on
     for at in range(len(packets) - 1, 0, -1):
         pts = packets[at].pts
         assert pts is not None
         least = pts if least is None else min(least, pts)
-        if packets[at].is_keyframe and pts == least and starts_afresh(codec, extradata, bytes(packets[at])):
+        if pts == least and _starts_afresh(stream, packets[at]):
             return at
     return 0
+
+
+def _check_runs(
+    stream: VideoStream, packets: Sequence[Packet[VideoStream]], head: int, tail: int, ledger: Ledger
+) -> set[Size]:  # fmt: skip
+    """Decode the first ``head`` packets, those from ``tail`` on, and of the others each that may bring another form of picture.
+
+    Raises:
+        CopyRefused: as :func:`_check_run`.
+    """
+    if tail <= head or stream.codec_context.codec.canonical_name not in _FORM_BY_GROUP:
+        return _check_run(stream, packets, None, ledger)
+    runs = [
+        packets[:head],
+        *([packets[at]] for at in range(head, tail) if _starts_afresh(stream, packets[at])),
+        packets[tail:],
+    ]
+    return {size for run in runs if run for size in _check_run(stream, run, None, ledger)}
+
+
+def _starts_afresh(stream: VideoStream, packet: Packet[VideoStream]) -> bool:
+    context = stream.codec_context
+    return packet.is_keyframe and starts_afresh(context.codec.canonical_name, context.extradata, bytes(packet))
 
 
 def _check_run(

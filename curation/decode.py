@@ -75,7 +75,7 @@ class SourceReader(AbstractContextManager["SourceReader"]):
             """Time stamp at which the newest frame ends."""
             self._piece = piece
             self._key_pts = -NEVER
-            self._decoded = 0  # frames that the decoder gave
+            self._in_hand = 0  # frames that the decoder gave and nobody has seen
             self._head: list[Decoded] | None = None
             self._packets = self._read_packets(self._all_packets())
             self._damage = Damage(self.tally)
@@ -162,15 +162,17 @@ class SourceReader(AbstractContextManager["SourceReader"]):
                 tally.mended_stamps += mend
                 tally.last_pts = pts
                 tally.end_pts = self.end_pts
-            elif pts < lower:
-                self.pts_before = pts
-            elif self.pts_after is None:
-                self.pts_after = pts
+            else:
+                tally.run_up += 1
+                if pts < lower:
+                    self.pts_before = pts
+                elif self.pts_after is None:
+                    self.pts_after = pts
             yield frame, index, pts
             if pts >= end:
+                tally.run_up += self._in_hand
                 break
-        tally.run_up += self._decoded - tally.frames
-        tally.settle(self.header)
+        tally.settle(self.header if self._piece == WHOLE else None)
 
     def frames(self, luma_rate: float = 2.0) -> Iterator[Frame]:
         """Yield every frame as detectors and signals see it, with the native luma plane at ``luma_rate`` instants a second."""
@@ -241,10 +243,13 @@ class SourceReader(AbstractContextManager["SourceReader"]):
                 faulty = True
             if faulty and self._book_fault(packet.pts):
                 fault = number if fault is None else fault
-            self._decoded += len(frames)
+            self.tally.decoded += len(frames)
+            self._in_hand = len(frames)
             for frame in frames:
+                self._in_hand -= 1
                 pts = frame.pts
                 if pts is not None and pts < self._key_pts:
+                    self.tally.run_up += 1
                     continue  # a leading frame of the keyframe that was sought: it refers to frames that were not decoded
                 yield frame, None if pts is None else numbers.pop(pts, None), fault
                 fault = None

@@ -56,23 +56,27 @@ def forget_finished(folder: Path, clip_id: str) -> None:
     mp4_path(folder, clip_id).unlink(missing_ok=True)
 
 
-def find_finished(corpus: Corpus, wanted: set[str], settings: Export, folder: Path) -> int:
+def find_finished(corpus: Corpus, wanted: set[str], settings: Export, folder: Path, barless: set[str]) -> int:
     """Lay finished .mp4 files of wanted clips into ``folder``, with their notes, and say how many were found.
 
-    Any shards variant with the same settings for cutting may have them. Byte ranges come from its index and are checked against
-    its sha256; what does not fit is cut anew.
+    Any shards variant with the same settings for cutting may have them; for the ``barless`` clips, in which nothing is to be
+    cut off, ``crop_bars`` makes no difference. Byte ranges come from the variant's index and are checked against its sha256; what
+    does not fit is cut anew.
     """
     missing = {c for c in wanted if read_finished(folder, c) is None}
-    mine = fingerprint(cut_settings(settings))
+    mine, swapped = (
+        fingerprint(cut_settings(settings.model_copy(update={"crop_bars": crop})))
+        for crop in (settings.crop_bars, not settings.crop_bars)
+    )
     found = 0
     for name in corpus.store.names("shards"):
         path = f"shards/{name}"
         if not missing or name.startswith(".old-") or not corpus.store.exists(f"{path}/variant.json"):
             continue
         other = json.loads(corpus.store.read_bytes(f"{path}/variant.json"))
-        if fingerprint(cut_settings(Export.model_validate(other["settings"]))) != mine:
-            continue
-        for row in _index_rows(corpus, path, missing):
+        alike = fingerprint(cut_settings(Export.model_validate(other["settings"])))
+        takable = missing if alike == mine else missing & barless if alike == swapped else set()
+        for row in _index_rows(corpus, path, takable):
             data = corpus.store.read_range(f"{path}/{row['shard']}.tar", row["byte_offset"], row["byte_size"])
             if hashlib.sha256(data).hexdigest() != row["sha256"]:
                 continue
@@ -86,7 +90,7 @@ def find_finished(corpus: Corpus, wanted: set[str], settings: Export, folder: Pa
 
 def _index_rows(corpus: Corpus, path: str, wanted: set[str]) -> list[dict[str, Any]]:
     """Rows of a variant's finished shards that hold wanted clips. The plan tells which shards to open."""
-    if not corpus.store.exists(f"{path}/plan.parquet"):
+    if not wanted or not corpus.store.exists(f"{path}/plan.parquet"):
         return []
     some = ("clip_id", "in", wanted)
     plan = corpus.store.read_table(f"{path}/plan.parquet", columns=["shard"], filters=[some])

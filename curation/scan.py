@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,7 +14,7 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 
 from curation.decode import SourceReader, open_source
-from curation.frames import TIMED, Span, Transition
+from curation.frames import TIMED, Frame, Span, Transition
 from curation.hearing import Hearing
 from curation.pixels import FrameMaker
 from curation.segments import NEVER, WHOLE, Piece
@@ -25,6 +27,9 @@ from curation.source_rows import source_columns
 from curation.stills import CANDIDATES_PER_SECOND, Still, StillPicker
 from schemas import ids
 from schemas.recipe import Scan
+
+BURST = 16
+"""Frames that are decoded before signals and finder look at them. One at a time, a third more CPU goes into both at 1080p."""
 
 
 @dataclass
@@ -42,7 +47,8 @@ class ScanResult:
     segment: dict[str, Any] | None = None
     """What :mod:`curation.assemble` must know to join it with its neighbours."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """CPU seconds by kind of work, estimated from every ``TIMED``-th frame (stills: all). For the run's record, never for a table."""
+    """CPU seconds by kind of work; of small frames, sound and single signals estimated from every ``TIMED``-th. For the run's record,
+    never for a table."""
     rescanned_frames: int = 0
     """Frames of a first pass with several threads that was thrown away. Depends on the machine, so for the run's record too."""
 
@@ -76,7 +82,7 @@ def scan_source(
         if threads != 1 and reader.failure() is not None:
             # Damaged and truncated files decode differently with several threads, which may even hide the error: only the
             # answer of one thread is the same everywhere.
-            spent = reader.tally.frames
+            spent = reader.tally.decoded
             stills_file.seek(0)
             stills_file.truncate()
             result = scan_source(path, source_id, settings, stills_file, network=network, alive=alive)
@@ -108,72 +114,106 @@ class _Pass:
         self._stills = StillPicker(settings.stills)
         self._found: list[tuple[Transition, int, int]] = []  # with the time stamps of its two ends
         self._clips: list[dict[str, Any]] = []
-        self._spans: list[Span] = []  # of the clips
+        self._unheard: deque[tuple[dict[str, Any], Span]] = deque()  # clips whose sound may not all have come by yet
         self._pts: dict[int, int] = {}  # of the frames that a transition or clip to come may name
         self._first = 0  # number of the first frame that the pass owns
         self._stop = 0  # number of the first frame after those
         self._seconds = {"decode": 0.0, "frames": 0.0, "shots": 0.0, "signals": 0.0, "stills": 0.0, "sound": 0.0}
+        self._heard = 0
         if reader.audio is not None:
             self._hearing = Hearing(reader.audio, self._loudness)
             reader.listen(self._hear)
 
     def run(self, alive: Callable[[], None]) -> None:
         """Read every frame. Those before the piece are run-up for all, those after it for the shot finder alone."""
-        reader, maker, finder, signals = self._reader, self._frame_maker, self._finder, self._signals
-        lower, upper = reader.bounds
+        reader = self._reader
         num, den = reader.probe.time_base.as_integer_ratio()
-        luma_rate, short_side = signals.luma_rate, self._settings.stills.short_side
+        burst: list[Frame] = []
+        for frame in self._small_frames():
+            burst.append(frame)
+            if len(burst) == BURST:
+                self._look(burst)
+                burst.clear()
+            alive()
+        self._look(burst)
+        end_pts, frames = reader.end_pts, reader.tally.frames
+        self._pts[frames] = end_pts
+        self._note(self._finder.flush(), frames)
+        self._close(self._maker.finish(end_pts, end_pts * num / den))
+
+    def _small_frames(self) -> Iterator[Frame]:
+        """Decode and shrink; candidates for stills are put aside on the way, while the picture is in the processor's caches."""
+        maker, spent = self._frame_maker, self._seconds
+        lower, upper = self._reader.bounds
+        num, den = self._reader.probe.time_base.as_integer_ratio()
+        luma_rate, short_side = self._signals.luma_rate, self._settings.stills.short_side
         luma_tick = still_tick = -NEVER
-        index = -1
-        start = self._now(0)
-        for raw, index, pts in reader.decoded():
-            mark = self._spend("decode", start, index)
+        start = time.thread_time()
+        for raw, index, pts in self._reader.decoded():
             seconds = pts * num / den
             luma_now, still_now = int(seconds * luma_rate // 1), int(seconds * CANDIDATES_PER_SECOND // 1)
+            timed = index % TIMED == TIMED - 1  # not the first frame, which sets libraries up
+            mark = time.thread_time() if timed else 0.0
             frame = maker.make(raw, index, pts, with_luma=luma_now != luma_tick)
-            mark = self._spend("frames", mark, index)
+            if timed:
+                took = TIMED * (time.thread_time() - mark)
+                spent["frames"] += took
+                spent["decode"] -= took
             if pts < lower:
                 self._first = index + 1
             if pts < upper:
                 self._stop = index + 1
-                signals.push(frame)
-                mark = self._spend("signals", mark, index)
-                if still_now != still_tick and pts >= lower:
-                    # Two in a second: each is timed.
-                    mark = time.thread_time()
-                    self._stills.add(Still(index, seconds, maker.shrunk(raw, short_side)))
-                    self._seconds["stills"] -= mark
-                    mark = time.thread_time()
-                    self._seconds["stills"] += mark
+            if still_now != still_tick and lower <= pts < upper:
+                mark = time.thread_time()
+                self._stills.add(Still(index, seconds, maker.shrunk(raw, short_side)))
+                took = time.thread_time() - mark
+                spent["stills"] += took
+                spent["decode"] -= took
             luma_tick, still_tick = luma_now, still_now
-            self._pts[index] = pts
+            if index % BURST == BURST - 1:
+                spent["decode"] += time.thread_time() - start
+                yield frame
+                start = time.thread_time()
+            else:
+                yield frame
+        spent["decode"] += time.thread_time() - start
+
+    def _look(self, burst: list[Frame]) -> None:
+        """Show frames to signals and finder: many in a row, since a decoder in between would push their code out of the caches."""
+        finder, maker, spent = self._finder, self._maker, self._seconds
+        start = time.thread_time()
+        for frame in burst:
+            if frame.index < self._stop:
+                self._signals.push(frame)
+        between = time.thread_time()
+        spent["signals"] += between - start
+        for frame in burst:
+            self._pts[frame.index] = frame.pts
+        before = spent["stills"]
+        for frame in burst:
             found = finder.push(frame)
-            self._maker.push_time(index, pts, seconds, finder.change)
+            maker.push_time(frame.index, frame.pts, frame.time, finder.change)
             self._note(found, finder.settled)
-            self._spend("shots", mark, index)
-            alive()
-            start = self._now(index + 1)
-        end_pts = reader.end_pts
-        self._pts[index + 1] = end_pts
-        self._note(finder.flush(), index + 1)
-        self._close(self._maker.finish(end_pts, end_pts * num / den))
+        spent["shots"] += (
+            time.thread_time() - between - (spent["stills"] - before)
+        )  # JPEGs of clips that ended are apart
 
     def _hear(self, packet: Packet[AudioStream]) -> None:
-        self._seconds["sound"] -= time.thread_time()
+        self._heard += 1
+        if self._heard % TIMED:
+            self._hearing.packet(packet)
+            return
+        start = time.thread_time()
         self._hearing.packet(packet)
-        self._seconds["sound"] += time.thread_time()
+        self._seconds["sound"] += TIMED * (time.thread_time() - start)
 
-    @staticmethod
-    def _now(index: int) -> float:
-        return time.thread_time() if index % TIMED == TIMED - 1 else 0.0  # not the first frame, which sets libraries up
-
-    def _spend(self, kind: str, since: float, index: int) -> float:
-        """Book the CPU time since ``since`` under a kind of work, if this frame is one of those that are timed."""
-        if index % TIMED != TIMED - 1:
-            return 0.0
-        now = time.thread_time()
-        self._seconds[kind] += TIMED * (now - since)
-        return now
+    def _listen(self, until_s: float) -> None:
+        """Give the clips their loudness of which all sound has come by. Frames and sound are not in step, and with several threads
+        less so: what is a second behind the newest sound is complete."""
+        while self._unheard and self._unheard[0][1].end_s + 1 <= until_s:
+            clip, span = self._unheard.popleft()
+            clip.update(self._loudness.close(span))
+            self._loudness.forget(span.end_s - 1)
 
     def _note(self, transitions: list[Transition], settled: int) -> None:
         for transition in transitions:
@@ -202,7 +242,6 @@ class _Pass:
                 placed.append((still.frame - self._first, self._file.tell(), len(jpeg)))
                 self._file.write(jpeg)
             self._seconds["stills"] += time.thread_time()
-            self._spans.append(span)
             self._clips.append(
                 {
                     "clip_id": ids.clip_id(self._source_id, probe.stream_index, span.start_pts, span.end_pts),
@@ -227,15 +266,18 @@ class _Pass:
                     "stills": placed,
                 }
             )
+            self._unheard.append((self._clips[-1], span))
+        self._listen(self._loudness.end_s)
 
     def result(self) -> ScanResult:
         reader, first = self._reader, self._first
         for name, seconds in self._signals.timings.items():
             self._seconds[f"signals.{name}"] = seconds
         self._seconds["decode"] = max(0.0, self._seconds["decode"] - self._seconds["sound"])  # heard between two frames
-        for clip, span in zip(self._clips, self._spans, strict=True):
-            # Only now: with several threads frames lag behind the sound, more or less.
-            clip.update(self._loudness.close(span))
+        self._listen(math.inf)
+        for clip in self._clips:
+            if reader.audio is not None and not self._hearing.seconds:
+                clip["has_sound"] = None  # there is some, but it does not decode
             clip["damaged_frames"] = reader.tally.damaged_within(clip["start_frame"] + first, clip["end_frame"] + first)
         time_base = reader.probe.time_base
         transitions = [

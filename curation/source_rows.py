@@ -47,11 +47,11 @@ def counted_columns(tally: Tally, header: Header, segments: int) -> dict[str, An
         "num_frames": tally.frames,
         "duration_s": tally.duration_s(header),
         "segments": segments,
-        "frames_decoded": tally.frames,
+        "frames_decoded": tally.decoded - tally.run_up,
         "frames_run_up": tally.run_up,
         "damaged_frames": tally.damaged_frames,
         "decode_errors": tally.errors,
-        "timestamp_faults": tally.mended_stamps + tally.lost(header),
+        "timestamp_faults": tally.timestamp_faults(header),
     }
 
 

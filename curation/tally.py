@@ -50,11 +50,13 @@ class Header:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one decode. All but the run-up is about owned frames: all frames, or those of the segment that is scanned."""
+    """Counts of one decode. All but what was decoded is about owned frames: all frames, or those of the segment that is scanned."""
 
     frames: int = 0
+    decoded: int = 0
+    """Frames that the decoder gave, each counted once for each time."""
     run_up: int = 0
-    """Frames decoded besides: before and after a segment."""
+    """Those among them that lie before and after a segment."""
     damaged: list[tuple[int, int]] = field(default_factory=list)
     """Half-open runs of damaged frames, by the number that the reader gave the frame; in order and apart after :meth:`settle`."""
     doubtful: list[tuple[int, int]] = field(default_factory=list)
@@ -84,7 +86,10 @@ class Tally:
 
     @staticmethod
     def joined(tallies: Iterable[Tally]) -> Tally:
-        """Of neighbours in time, none without a frame, as if they had been one. Damaged frames keep the numbers they had."""
+        """Of neighbours in time, none without a frame, as if they had been one. Damaged frames keep the numbers they had.
+
+        What was doubtful is forgotten: if there are holes, the source has to be scanned in one piece (:func:`assemble.misfit`).
+        """
         whole = Tally()
         for tally in tallies:
             for gap, count in tally.gaps.items():
@@ -96,6 +101,7 @@ class Tally:
             whole.last_pts, whole.end_pts = tally.last_pts, tally.end_pts
             whole.last_packet_s = max(whole.last_packet_s, tally.last_packet_s)
             whole.frames += tally.frames
+            whole.decoded += tally.decoded
             whole.run_up += tally.run_up
             whole.damaged += tally.damaged
             whole.errors += tally.errors
@@ -121,10 +127,16 @@ class Tally:
         """Note a frame that refers to frames that may have been lost."""
         _extend(self.doubtful, index)
 
-    def settle(self, header: Header) -> None:
-        """After the last frame: frames after a hole are damaged if what the hole lacks was lost; then put the runs in order."""
-        self.damaged = _merged(self.damaged + (self.doubtful if self.lost(header) else []))
-        self.doubtful = []
+    def settle(self, header: Header | None) -> None:
+        """After the last frame: frames after a hole are damaged if what the hole lacks was lost; then put the runs in order.
+
+        Args:
+            header: None for a segment, which has fewer frames than the header counts anyway: its doubtful frames stay doubtful.
+        """
+        if header is not None:
+            self.damaged += self.doubtful if self.lost(header) else []
+            self.doubtful = []
+        self.damaged = _merged(self.damaged)
 
     def damaged_within(self, start: int, end: int) -> int:
         """How many damaged frames lie in the half-open span."""
@@ -148,13 +160,19 @@ class Tally:
         return 0 if usual is None else sum(n for gap, n in self.gaps.items() if gap > HOLE * usual)
 
     def lost(self, header: Header) -> int:
-        """Holes where the header promises frames: it counts more than came, or counts none and announces the usual rate."""
-        holes, usual = self.holes(header), self.usual_gap(header)
-        if not holes or usual is None:
-            return 0
+        """Holes where frames are missing that the header counts. One that counts none may be that of a recording with pauses."""
+        return self.holes(header) if header.frames is not None and header.frames > self.frames else 0
+
+    def timestamp_faults(self, header: Header) -> int:
+        """Mended time stamps, and holes that the header does not explain: by its count, or where it has none by its rate."""
+        usual = self.usual_gap(header)
         if header.frames is not None:
-            return holes if header.frames > self.frames else 0
-        return holes if header.rate is not None and abs(usual - header.step) <= header.slack else 0
+            holes = self.lost(header)
+        elif header.rate is not None and usual is not None and abs(usual - header.step) <= header.slack:
+            holes = self.holes(header)
+        else:
+            holes = 0
+        return self.mended_stamps + holes
 
     def fps(self, header: Header) -> float | None:
         """Mean frame rate; the header's where there are fewer than two frames."""
@@ -181,9 +199,12 @@ class Tally:
         promised = header.seconds
         short = promised is not None and end_s - min(first_s, 0.0) < 0.9 * promised and promised - end_s > 0.5
         few = header.frames is not None and self.frames < 0.9 * header.frames
+        # An edit list leaves out frames that the header counts, but no time that it promises.
+        brief = promised is None or (self.duration_s(header) or 0.0) < 0.9 * promised
         lost = self.lost(header)
-        # A file that is cut off within a packet has one faulty packet.
-        if short or (few and self.errors <= 1 and not lost):
+        # A file that is cut off within a packet has one faulty packet. That tells as well, as the duration of an AVI without its index
+        # is that of what is left.
+        if short or (few and not lost and (self.errors == 1 or (brief and not self.errors))):
             want = f"{promised:.1f} s" if short else f"{header.frames} frames"
             return (
                 ErrorCode.TRUNCATED,

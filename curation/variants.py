@@ -26,6 +26,9 @@ COMMAND = {
 }
 """Which command writes a table."""
 
+CHANGES_TOLD = 3
+"""Most differences that a message lists."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -171,11 +174,13 @@ def stale_reasons(corpus: Corpus, variant: Variant) -> list[str]:
             continue
         current = load(corpus, table, given["name"])
         if current is None:
-            reasons.append(f"its {table} `{given['name']}` are gone")
+            reasons.append(f"its {table} `{given['name']}` {'is' if table == 'text' else 'are'} gone")
         elif current.fingerprint != given["fingerprint"]:
-            reasons.append(f"its {table} `{given['name']}` have changed since")
+            reasons.append(f"its {table} `{given['name']}` {'has' if table == 'text' else 'have'} changed since")
         elif stale_reasons(corpus, current):
-            reasons.append(f"its {table} `{given['name']}` are stale themselves")
+            reasons.append(
+                f"its {table} `{given['name']}` {'is stale itself' if table == 'text' else 'are stale themselves'}"
+            )
     return reasons
 
 
@@ -235,7 +240,12 @@ def _write(corpus: Corpus, variant: Variant) -> None:
 def _conflict(
     corpus: Corpus, table: str, name: str, current: Variant, settings: dict[str, Any], inputs: dict[str, dict[str, str]]
 ) -> str:
-    changes = differences(current.settings, settings)
+    old_settings, new_settings = dict(current.settings), dict(settings)
+    if old_settings.get("score_all") != new_settings.get("score_all"):
+        # Which clips are looked at follows from that: the rules come and go with it.
+        old_settings.pop("rules", None)
+        new_settings.pop("rules", None)
+    changes = differences(old_settings, new_settings)
     for key in sorted(inputs.keys() | current.inputs.keys()):
         old, new = current.inputs.get(key), inputs.get(key)
         if (old or {}).get("fingerprint") != (new or {}).get("fingerprint"):
@@ -244,5 +254,7 @@ def _conflict(
                 if old and new and old["name"] == new["name"]
                 else f"it reads `{key}` from `{(new or {}).get('name')}` instead of `{(old or {}).get('name')}`"
             )
-    detail = "; ".join(changes) if changes else "the algorithm is of another version"
-    return f"The {table} named `{name}` in `{corpus.store.uri}` were made otherwise: {detail}."
+    more = [f"and {len(changes) - CHANGES_TOLD} more"] if len(changes) > CHANGES_TOLD else []
+    detail = "; ".join([*changes[:CHANGES_TOLD], *more]) if changes else "the algorithm is of another version"
+    were = "was" if table == "text" else "were"
+    return f"The {table} named `{name}` in `{corpus.store.uri}` {were} made otherwise: {detail}."

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from curation import joined
 from curation.rules import check_expression
+from pipelines.recipe_errors import explain_validation
 from schemas.errors import RecipeError
 from schemas.recipe import CurateRecipe
 from schemas.train_recipe import TrainRecipe
@@ -210,50 +211,6 @@ def check_rules(recipe: CurateRecipe) -> None:
         for rule in rules:
             where = f"{section} rule `{rule.name}`"
             check_expression(rule.drop, schema, where=where)
-
-
-def explain_validation(error: ValidationError, recipe: type[BaseModel] = CurateRecipe) -> str:
-    """Pydantic's findings in one paragraph: which key, what is wrong, what was meant."""
-    parts = []
-    findings = error.errors()
-    for item in findings:
-        if any(len(o["loc"]) > len(item["loc"]) and o["loc"][: len(item["loc"])] == item["loc"] for o in findings):
-            continue  # a list is also called too short when its items are wrong
-        key = ".".join(str(p) for p in item["loc"]) or "(top)"
-        if item["type"] == "extra_forbidden":
-            known = _keys_at(item["loc"][:-1], recipe)
-            near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
-            parts.append(
-                f"unknown key `{key}`"
-                + (f" (did you mean `{near[0]}`?)" if near else f" (known there: {', '.join(known)})")
-            )
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            parts.append(
-                f"`{key}`: {message[:1].lower()}{message[1:]}"
-                + (f", not {item['input']!r}" if item["loc"] and not isinstance(item["input"], dict) else "")
-            )
-    return "; ".join(parts) + "."
-
-
-def _keys_at(path: tuple[int | str, ...], recipe: type[BaseModel]) -> list[str]:
-    """The keys that the section or list item at ``path`` may have."""
-    model = recipe
-    for name in path:
-        if isinstance(name, int):
-            continue  # an item of the list just passed: its model was taken there
-        info = model.model_fields.get(name)
-        inner = _model_in(info.annotation) if info is not None else None
-        if inner is None:
-            return []
-        model = inner
-    return sorted(model.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The section's model, or that of a list's items."""
-    candidates = (annotation, *get_args(annotation))
-    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
 
 
 def to_yaml(recipe: CurateRecipe | TrainRecipe) -> str:

@@ -85,7 +85,8 @@ def run(
             units = missing_parts(corpus, group, made)
             if units:
                 worked = True
-                progress.phase(_title(group), _totals(corpus, group, units), last=group[-1].name)
+                todo = [s for s in group if missing_parts(corpus, [s], made)]
+                progress.phase(_title(todo), _totals(corpus, todo, units), last=group[-1].name)
                 executor.run(context, group, units)
         if "export" in wanted:
             worked = _export(corpus, recipe, context, executor, progress) or worked

@@ -50,6 +50,8 @@ SHARPNESS: Words = ((0.1, "blurred"), (0.3, "soft"), (0.6, ""), (math.inf, "shar
 CAMERA = {"static": "is still", "pan": "pans", "tilt": "tilts", "zoom": "zooms", "roll": "rolls", "shake": "shakes"}
 """``camera_motion``: what the camera does."""
 
+_DOUBTFUL_RESIDUAL = 0.4
+"""``motion_residual``. Where the camera's motion leaves more than this, things move, too: what it does is not said."""
 _STATIC_FROM = 0.5
 _BLACK_FROM = 0.05
 _BARS_FROM = 0.01
@@ -72,7 +74,7 @@ class DescribeCaptioner:
     """Says length, shape, movement, light and colours of any clip. Unmeasured facts are left out; there is always a text."""
 
     name = "describe"
-    fingerprint = "describe-2"
+    fingerprint = "describe-3"
     warnings: Sequence[str] = ()
 
     def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
@@ -101,7 +103,9 @@ def describe_facts(row: Mapping[str, Any]) -> dict[str, Any]:
         facts["shape"] = "square" if width == height else "landscape" if width > height else "portrait"
     if seconds is not None:
         facts["seconds"] = round(seconds) if seconds >= 1 else round(seconds, 1)
-    if row.get("camera_motion") in CAMERA:
+    residual = _measured(row, "motion_residual")
+    doubtful = row.get("camera_motion") != "static" and residual is not None and residual > _DOUBTFUL_RESIDUAL
+    if row.get("camera_motion") in CAMERA and not doubtful:
         facts["camera"] = row["camera_motion"]
     for name, column, words in (
         ("movement", "motion", MOTION),
@@ -141,6 +145,7 @@ def _bars(row: Mapping[str, Any]) -> tuple[float, float, float, float]:
 
 
 def _sentences(facts: Mapping[str, Any]) -> list[str]:
+    """Bars are a fact of the source's picture, but no sentence: an export may cut them off."""
     shape = f"{facts['shape']} " if "shape" in facts else ""
     length = f" of about {_seconds(facts['seconds'])}" if "seconds" in facts else ""
     movement = f" with {facts['movement']}" if "movement" in facts else ""
@@ -160,9 +165,6 @@ def _sentences(facts: Mapping[str, Any]) -> list[str]:
         said.append(f"Nothing changes for about {facts['still_percent']}% of the time.")
     if "black_percent" in facts:
         said.append(f"It is black for about {facts['black_percent']}% of the time.")
-    if "bars_percent" in facts:
-        sides = f" at the {_list(facts['bars_at'])}" if facts["bars_at"] else ""
-        said.append(f"Black bars{sides} cover about {facts['bars_percent']}% of the picture.")
     return said
 
 

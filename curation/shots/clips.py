@@ -11,9 +11,10 @@ from curation.shots.splits import SLACK, TINY_S, calmest, split_points
 from schemas.recipe import Shots
 
 CLEAN, CLEAN_MOVING = 0.05, 0.15
-"""Largest change after a clean cut, as a share of the change at it: a first frame that still holds a share w of the old shot is followed
-by a change of w / (1 − w) of the jump. More is allowed where the picture goes on changing as much, which a remainder does not."""
-_STEADY = 1.3
+"""Largest change in all over the frames after a clean cut, and of any one of them where the picture goes on moving as much, as shares
+of the change at the cut. What is left of the old shot goes away again: it is change that does not go on."""
+_TAIL, _BEYOND = 12, 24
+_STEADY = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +109,23 @@ class ClipMaker:
         return clips
 
     def _clean(self, transition: Transition) -> bool:
-        """Whether a cut's first frame plainly shows the new shot alone, so that nothing need be trimmed after it: it hardly differs
-        from the next one, measured by the jump. Encoders put a codec keyframe just there, from where packets can be copied."""
+        """Whether a cut's first frame plainly shows the new shot alone, so that nothing need be trimmed after it.
+
+        Encoders put a codec keyframe just there, from where packets can be copied.
+        """
         assert self._first is not None
         at = transition.start_frame - self._first
-        if transition.kind != "cut" or not 0 <= at < len(self._changes) - 2:
+        if transition.kind != "cut" or not 0 <= at < len(self._changes) - _BEYOND:
             return False
-        jump, first, second = self._changes[at : at + 3]
-        return jump > 0 and (first <= CLEAN * jump or first <= min(CLEAN_MOVING * jump, _STEADY * second))
+        jump, tail = self._changes[at], self._changes[at + 1 : at + 1 + _TAIL]
+        if sum(tail) <= CLEAN * jump:
+            return jump > 0
+        usual = sum(self._changes[at + 1 + _TAIL : at + 1 + _BEYOND]) / (_BEYOND - _TAIL)
+        return (
+            max(tail) <= CLEAN_MOVING * jump
+            and sum(tail[:3]) <= 3 * _STEADY * usual
+            and sum(tail) <= _TAIL * _STEADY * usual
+        )
 
     def owns(self, frame: int) -> bool:
         """Whether a frame, already pushed, is the segment's own; a transition is when its first frame is."""

@@ -9,7 +9,8 @@ directions in which its structure fixes it: a block with one straight edge says 
 The fit is repeated with weights 1 / (1 + (e / c)²)² (Geman and McClure, 1987), where e is the distance of a block's flow
 from m and c what a good block may be off. It starts from all blocks, which follows any camera; where a good part of the
 picture disagrees it starts from rest, too, and the answer is that which more of the picture supports. Rest has the
-benefit of the doubt: exactly no motion in a large part of the picture is no accident, whatever else moves.
+benefit of the doubt: exactly no motion in a large part of the picture is no accident, whatever else moves. Where one
+part says this and another that, and neither is most of the picture, there is no answer.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ _AGREED = 0.8
 """Share of what is known that follows the fit, from which no other start is tried."""
 _DOUBT = 0.75
 """A fit from rest wins where it has this share of the other's support."""
+_MOST, _LEFT = 0.65, 0.4
+"""A camera that moves must be followed by this share of what is known, or leave at most that share of the motion. A fast
+roll bends the flow so that few blocks follow closely, but leaves 0.2 of it. A bus that passes a camera at rest is taken
+for its motion with shares of up to 0.62, and leaves 0.45 and more."""
+_MOVES_PX = 0.5
+"""Pixels. Mean displacement from which a camera moves in this sense; less is within what blocks at rest are off."""
 _STIFF = 0.002
 """Of the weight of a shift: what keeps s and r from running away where only a small part of the picture is known."""
 
@@ -66,7 +73,7 @@ class Camera:
 
 
 def fit(field: Field) -> Camera | None:
-    """The camera's motion in ``field``; None where nothing is known."""
+    """The camera's motion in ``field``; None where nothing is known, and where parts of the picture contradict each other."""
     grid = _grid(*field.dx.shape, *field.size)
     dx, dy = field.dx.ravel(), field.dy.ravel()
     # What moves out of the picture has no place in the second one, so that its flow is a guess.
@@ -90,14 +97,18 @@ def fit(field: Field) -> Camera | None:
     step = complex(s, r) / grid.radius
     grows = grid.radius * (cmath.log(1 + step) if abs(step) < 0.5 else step)
     blocks = len(dx)
+    length = float(np.hypot(*grid.field((tx, ty, grows.real, grows.imag))).mean())
+    moved, left = float(np.hypot(dx, dy) @ known), float(np.hypot(dx - mx, dy - my) @ known)
+    if length > _MOVES_PX and support < _MOST * total and left > _LEFT * moved:
+        return None
     return Camera(
         tx,
         ty,
         grows.real,
         grows.imag,
-        length=float(np.hypot(*grid.field((tx, ty, grows.real, grows.imag))).mean()),
-        moved=float(np.hypot(dx, dy) @ known) / blocks,
-        left=float(np.hypot(dx - mx, dy - my) @ known) / blocks,
+        length=length,
+        moved=moved / blocks,
+        left=left / blocks,
         support=support / blocks,
     )
 

@@ -52,7 +52,7 @@ class Step(NamedTuple):
     flow: float
     """Length of the flow, summed over the picture, per second: px × px² / s."""
     camera: Camera | None
-    """Its motion from one frame to the other; None where nothing is known of it."""
+    """Its motion from one frame to the other; None where nothing is known of it, or parts of the picture contradict each other."""
 
 
 def diagonal(size: tuple[int, int], crop: Crop) -> float:

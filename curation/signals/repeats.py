@@ -82,7 +82,12 @@ class Repeats:
 def _around(steps: np.ndarray) -> np.ndarray:
     """(n,): the lesser of the largest of the ``REACH`` values before and of those after each of ``steps`` ((n,)).
 
-    Beyond the ends the row is mirrored, so that the first and last frames are judged by the side they have."""
-    whole = np.pad(steps, REACH, mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(whole, REACH).max(axis=1)
-    return np.asarray(np.minimum(windows[: len(steps)], windows[REACH + 1 :]))
+    Where one of the sides is cut short by an end, the second largest value of the other may stand for it: a picture that
+    moves does so more than once, a title that appears near the end of a picture at rest does not.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(steps, REACH), REACH)
+    before, after = windows[: len(steps)], windows[REACH + 1 :]
+    largest_before, largest_after = before.max(axis=1), after.max(axis=1)
+    for short, whole in ((largest_before[:REACH], after[:REACH]), (largest_after[-REACH:], before[-REACH:])):
+        np.maximum(short, np.partition(whole, -2, axis=1)[:, -2], out=short)
+    return np.asarray(np.minimum(largest_before, largest_after))

@@ -64,6 +64,13 @@ def query_error(error: duckdb.Error) -> UsageError:
         )
     match = _NO_COLUMN.search(first)
     if match and ("not found" in first or "does not have" in first):
+        if there := _views_with(match[1]):
+            return UsageError(
+                f"There is no column `{match[1]}` here.",
+                fix=f"It is one of {' and '.join(f'`{view}`' for view in there)}: ask there, or join on `clip_id`."
+                if "clips_all" in there
+                else f"It is one of {' and '.join(f'`{view}`' for view in there)}.",
+            )
         return UsageError(
             f"There is no column `{match[1]}` here.",
             fix=_guess(match[1], _COLUMNS) or '`stiv query CORPUS "DESCRIBE clips_all"` lists the columns.',
@@ -71,6 +78,12 @@ def query_error(error: duckdb.Error) -> UsageError:
     return UsageError(
         f"The query does not work: {first}.", fix='`stiv query CORPUS "DESCRIBE clips_all"` lists the columns.'
     )
+
+
+def _views_with(column: str) -> list[str]:
+    """The views that have a column of just this name."""
+    columns = {**{table: list(facts.names) for table, facts in TABLES.items()}, "clips_all": [n for *_, n in CLIPS_ALL]}
+    return [view for view in VIEWS if column.lower() in columns[view]]
 
 
 def _guess(word: str, known: list[str] | tuple[str, ...]) -> str:

@@ -22,9 +22,11 @@ from curation.corpus import VARIANT_TABLES, Corpus
 from curation.storage import storage_errors
 from curation.views import NAMED, Chosen, choose, connect
 from pipelines.apps import charts, report_data, words
+from pipelines.apps.names import use_flag
 from pipelines.apps.report_sheets import sheets
 from pipelines.apps.report_signals import histograms
-from pipelines.apps.status_facts import Status, Step, corpus_status
+from pipelines.apps.status_facts import Status, corpus_status
+from pipelines.apps.status_steps import Step
 from pipelines.apps.verdicts import RuleInForce, rules_in_force
 from schemas.errors import UsageError
 
@@ -119,11 +121,13 @@ def _facts(
     total = report_data.totals(db)
     reasons = report_data.reasons(db, rules)
     failures = report_data.failures(db)
+    flag = use_flag(corpus, chosen)
     return {
         "title": os.path.basename(corpus.store.uri.rstrip("/")) or corpus.store.uri,
         "lede": _lede(status, total),
         "status": status,
         "use": chosen.names,
+        "use_flag": flag,
         "where": shlex.quote(status.corpus),
         "sections": SECTIONS,
         "numbers": _numbers(status, total, chosen["shards"]),
@@ -140,7 +144,7 @@ def _facts(
         "failures": failures,
         "recipe": _recipe(corpus, chosen),
         "fingerprints": _fingerprints(corpus),
-        "commands": _commands(status),
+        "commands": _commands(status, flag),
     }
 
 
@@ -226,18 +230,18 @@ def _fingerprints(corpus: Corpus) -> list[dict[str, str]]:
     return found
 
 
-def _commands(status: Status) -> list[Step]:
+def _commands(status: Status, flag: str) -> list[Step]:
     """What is unfinished, then what one usually wants to know."""
     where = shlex.quote(status.corpus)
     steps = [Step(s.command, s.why[:1].upper() + s.why[1:] + ".") for s in status.next]
     if status.clips:
         steps += [
             Step(
-                f"stiv explain {where} CLIP_ID",
+                f"stiv explain {where} CLIP_ID{flag}",
                 "Tell the whole story of one clip: click an id above to copy its command.",
             ),
             Step(
-                f'stiv query {where} "SELECT reason, count(*) AS clips, sum(duration_s) / 3600 AS hours FROM clips_all WHERE NOT kept GROUP BY reason ORDER BY clips DESC"',
+                f'stiv query {where} "SELECT reason, count(*) AS clips, sum(duration_s) / 3600 AS hours FROM clips_all WHERE NOT kept GROUP BY reason ORDER BY clips DESC"{flag}',
                 "Ask anything of every column, in SQL.",
             ),
             Step(

@@ -98,6 +98,8 @@ _TOLD_COLUMNS = (
     "width",
     "height",
     "fps",
+    "camera_motion",
+    "has_sound",
     "kept",
     "selection_selected",
     "text_stills",
@@ -240,16 +242,22 @@ _SHAPES = {
     "Resolution": "format('{} × {}', width, height)",
     "Orientation": "CASE WHEN width > 1.05 * height THEN 'landscape' WHEN height > 1.05 * width THEN 'portrait' ELSE 'square' END",
     "Frame rate": "format('{:g} fps', round(fps, 2))",
+    "Camera motion": "coalesce(camera_motion, 'not measured')",
+    "Sound": "CASE WHEN has_sound THEN 'with sound' WHEN has_sound IS NOT NULL THEN 'without sound' ELSE 'not measured' END",
     "Duration": "CASE WHEN duration_s < 3 THEN '0 to 3 s' WHEN duration_s < 5 THEN '3 to 5 s' WHEN duration_s < 10 THEN '5 to 10 s' "
     "WHEN duration_s < 20 THEN '10 to 20 s' ELSE '20 s and longer' END",
 }
 _IN_ORDER = {"Duration": "min(duration_s)"}
+_MEASURED = {"Camera motion": "camera_motion", "Sound": "has_sound"}
+"""Left out where not one clip has a value."""
 
 
 def shapes(db: duckdb.DuckDBPyConnection) -> dict[str, list[Shape]]:
-    """Clips by resolution, orientation, frame rate and duration: the most frequent values, the rest as `other`."""
+    """Clips by resolution, orientation, frame rate, camera motion, sound and duration: the most frequent values, the rest summed up."""
     found: dict[str, list[Shape]] = {}
     for title, value in _SHAPES.items():
+        if title in _MEASURED and not _rows(db, f"SELECT count({_MEASURED[title]}) FROM told")[0][0]:
+            continue
         order = _IN_ORDER.get(title, "n DESC")
         rows = _rows(
             db,

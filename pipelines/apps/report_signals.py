@@ -63,7 +63,6 @@ class Histogram:
     high: float
     """Smallest and largest value of all."""
     median: float
-    """To within a fine bin."""
     integer: bool
 
 
@@ -125,7 +124,7 @@ def histograms(db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> l
                 unknown=row[0] - known,
                 low=float(low),
                 high=float(high),
-                median=_median(window[name], counts[name]),
+                median=_median(db, name),
                 integer=window[name].integer,
             )
         )
@@ -186,6 +185,11 @@ def _count(db: duckdb.DuckDBPyConnection, windows: Mapping[str, Window]) -> dict
     return found
 
 
+def _median(db: duckdb.DuckDBPyConnection, name: str) -> float:
+    """Of one column at a time: a median holds all its values in memory."""
+    return float(db.execute(f"SELECT median({name}::DOUBLE) FROM told").fetchall()[0][0])
+
+
 def _quantile(counts: Counts, q: float) -> int:
     """The fine bin in which the quantile lies."""
     total, seen = sum(map(sum, counts.values())), 0
@@ -194,12 +198,6 @@ def _quantile(counts: Counts, q: float) -> int:
         if seen >= q * total:
             return place
     return max(counts)
-
-
-def _median(window: Window, counts: Counts) -> float:
-    place = _quantile(counts, 0.5)
-    # The lowest fine bin is where all-zero signals lie: zero says more than half a bin.
-    return window.low if place == 0 else window.middle(place)
 
 
 def _bulk(window: Window, counts: Counts, thresholds: Sequence[Threshold], unit: str) -> tuple[float, float]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow.dataset as ds
 
 from curation import variants
-from curation.corpus import FEATURE_TABLES, VARIANT_TABLES, Corpus
+from curation.corpus import VARIANT_TABLES, Corpus
 from curation.shard_plan import covered_parts, tar_sizes
-from curation.variants import COMMAND, Variant, stale_reasons
+from curation.variants import Variant, stale_reasons
 from curation.views import NAMED, NONE, Chosen, connect, table_dataset
+from pipelines.apps.status_steps import Step, next_steps
 from schemas.errors import ERROR_CODES, ErrorCode
 
 PASSED = {
@@ -70,18 +70,14 @@ class ShardsStatus:
     """Of the finished tars."""
     failed: int
     """Kept clips of finished tars that could not be cut."""
+    failed_retry: int
+    """Of these, those that the next export tries again."""
+    cut: str
+    """How it was to cut: `auto`, `copy` or `encode`."""
     parts_behind: int
     """Parts of the corpus that its plan does not cover."""
     made_from: dict[str, str]
     stale: list[str]
-
-
-@dataclass(frozen=True)
-class Step:
-    """A command to run next, and why."""
-
-    command: str
-    why: str
 
 
 @dataclass(frozen=True)
@@ -179,10 +175,11 @@ def _shards(corpus: Corpus, name: str, parts: int) -> ShardsStatus:
     with connect(corpus, Chosen({**NONE.names, "shards": name})) as db:
         planned = db.execute("SELECT count(DISTINCT shard) FROM shard_plan").fetchall()[0][0]
         samples, seconds = db.execute("SELECT count(*), coalesce(sum(num_frames / fps), 0) FROM shards").fetchall()[0]
-        failed = db.execute("SELECT count(*) FROM shard_failures").fetchall()[0][0]
+        failed = dict(db.execute("SELECT error_code, count(*) FROM shard_failures GROUP BY 1").fetchall())
     sizes = tar_sizes(corpus, variant)
     return ShardsStatus(
-        name, planned, len(sizes), samples, float(seconds), sum(sizes.values()), failed, parts - covered_parts(corpus, variant),
+        name, planned, len(sizes), samples, float(seconds), sum(sizes.values()), sum(failed.values()),
+        sum(n for code, n in failed.items() if meaning(code)[0]), variant.settings.get("cut", "auto"), parts - covered_parts(corpus, variant),
         _made_from(variant), stale_reasons(corpus, variant),
     )  # fmt: skip
 
@@ -202,67 +199,3 @@ def last_run(corpus: Corpus) -> dict[str, Any] | None:
         # The file is written at the end, and named by that moment.
         record.setdefault("ended", f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[9:11]}:{stamp[11:13]} UTC")
     return record
-
-
-def _none_yet(table: str) -> str:
-    return "no clip was searched for text yet" if table == "text" else f"there are no {table} yet"
-
-
-def next_steps(status: Status) -> list[Step]:
-    """What to run next, most pressing first: a pure function of what was found."""
-    where = shlex.quote(status.corpus)
-    steps: list[Step] = []
-    if not status.planned_parts:
-        return [Step(f"stiv plan VIDEOS --out {where}", "no video is planned yet")]
-    missing = status.planned_parts - status.scanned_parts
-    if missing:
-        steps.append(Step(f"stiv scan {where}", f"{missing:,} of {status.planned_parts:,} parts are not scanned"))
-    chain = {table: [v for v in status.variants if v.table == table] for table in VARIANT_TABLES}
-    for table, there in chain.items():
-        if not there and table in FEATURE_TABLES and any(v.table not in FEATURE_TABLES for v in status.variants):
-            continue  # it was made without
-        if not there and status.scanned_parts:
-            steps.append(Step(f"stiv {COMMAND[table]} {where}", _none_yet(table)))
-            return steps
-        for item in there:
-            name = "" if item.name == "default" else f" --name {item.name}"
-            if item.stale:
-                steps.append(
-                    Step(
-                        f"stiv {COMMAND[table]} {where}{name} --replace",
-                        f"{table} `{item.name}` are stale: {'; '.join(item.stale)}",
-                    )
-                )
-            elif item.parts_missing:
-                steps.append(
-                    Step(
-                        f"stiv {COMMAND[table]} {where}{name}",
-                        f"{table} `{item.name}` lack {item.parts_missing:,} parts",
-                    )
-                )
-    if not status.shards and status.scanned_parts:
-        steps.append(Step(f"stiv export {where}", "nothing is exported yet"))
-    for shards in status.shards:
-        name = "" if shards.name == "default" else f" --name {shards.name}"
-        if shards.stale:
-            steps.append(
-                Step(
-                    f"stiv export {where}{name} --replace",
-                    f"shards `{shards.name}` are stale: {'; '.join(shards.stale)}; finished clips are copied, not cut again",
-                )
-            )
-        elif shards.parts_behind:
-            steps.append(
-                Step(
-                    f"stiv export {where}{name}",
-                    f"the plan of shards `{shards.name}` does not cover {shards.parts_behind:,} parts",
-                )
-            )
-        elif shards.finished < shards.planned:
-            steps.append(
-                Step(
-                    f"stiv export {where}{name}",
-                    f"{shards.planned - shards.finished:,} of {shards.planned:,} tars of `{shards.name}` are not finished",
-                )
-            )
-    return steps

@@ -9,18 +9,25 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from curation import variants
 from curation.corpus import Corpus
 from curation.planning import Planned
-from curation.views import NAMED, connect
-from pipelines.apps.words import plural, size
+from curation.shard_plan import tar_sizes
+from curation.views import choose, connect
+from pipelines.apps.names import of_name, use_flag
+from pipelines.apps.status_facts import meaning
+from pipelines.apps.words import brief, plural, size
 from pipelines.progress import Counts
 from pipelines.run import Outcome, ratio
+
+REASONS_TOLD = 5
+"""Most reasons of failed cuts that are listed; the report has all codes."""
 
 
 def summarise(corpus: Corpus, planned: Planned, outcome: Outcome, counts: Counts, name: str) -> dict[str, Any]:
     """Totals of the corpus after a run, as JSON-like values."""
-    use = {table: name for table in NAMED if name in corpus.variants(table)}
-    with connect(corpus, use) as db:
+    chosen = choose(corpus, of_name(corpus, name))
+    with connect(corpus, chosen) as db:
 
         def rows(sql: str) -> list[tuple[Any, ...]]:
             return db.execute(sql).fetchall()
@@ -31,8 +38,11 @@ def summarise(corpus: Corpus, planned: Planned, outcome: Outcome, counts: Counts
         )
         kept, kept_hours = rows("SELECT count(*), coalesce(sum(duration_s), 0) / 3600 FROM clips_all WHERE kept")[0]
         exported = rows(
-            "SELECT count(*), count(DISTINCT shard), coalesce(sum(num_frames), 0), coalesce(sum(byte_size), 0), count(*) FILTER (how = 'copy') FROM shards"
+            "SELECT count(*), coalesce(sum(num_frames), 0), coalesce(sum(byte_size), 0), count(*) FILTER (how = 'copy') FROM shards"
         )[0]
+        # A tar may be finished without a sample: when none of its clips could be cut.
+        shards = variants.load(corpus, "shards", chosen["shards"]) if chosen["shards"] is not None else None
+        tars = len(tar_sizes(corpus, shards)) if shards is not None else 0
         analysed, run_ups, source_frames = rows(
             "SELECT coalesce(sum(frames_decoded), 0), coalesce(sum(frames_run_up), 0), coalesce(sum(num_frames), 0) FROM sources"
         )[0]
@@ -72,14 +82,20 @@ def summarise(corpus: Corpus, planned: Planned, outcome: Outcome, counts: Counts
             "decode": decode,
             "shards": {
                 "samples": exported[0],
-                "tars": exported[1],
-                "frames": int(exported[2]),
-                "mp4_bytes": int(exported[3]),
-                "copied": exported[4],
+                "tars": tars,
+                "frames": int(exported[1]),
+                "mp4_bytes": int(exported[2]),
+                "copied": exported[3],
             },
             "shards_folder": corpus.store.full(f"shards/{name}"),
             "a_clip": next((r[0] for r in rows("SELECT min(clip_id) FROM clips")), None),
-            "failed_cuts": rows("SELECT clip_id, error FROM shard_failures ORDER BY clip_id"),
+            "use_flag": use_flag(corpus, chosen),
+            "failed_cuts": [
+                {"error_code": code, "error": error, "clips": n, "retry": meaning(code)[0]}
+                for code, error, n in rows(
+                    "SELECT error_code, error, count(*) FROM shard_failures GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+                )
+            ],
             "record": outcome.record,
         }
 
@@ -123,14 +139,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         ("Shards", f"{plural(shards['samples'], 'sample')} in {plural(shards['tars'], 'tar')}, {video}{copied}")
     )
     if summary["failed_cuts"]:
-        clip, why = summary["failed_cuts"][0]
-        lines.append(
-            (
-                "Not cut",
-                f"{plural(len(summary['failed_cuts']), 'kept clip')}; the next run tries again where that may help. "
-                f"The first: {clip}: {why}",
-            )
-        )
+        lines += _not_cut(summary["failed_cuts"])
     lines.append(("Where", summary["shards_folder"]))
     if "report" in summary:
         lines.append(("Report", summary["report"]))
@@ -139,25 +148,51 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     lines.append(("Time", f"{summary['seconds']:,.1f} s"))
     for label, text in lines:
         console.print(f"[bold]{label:<8}[/] {escape(text)}")
-    where = shlex.quote(summary["corpus"])
+    where, flag = shlex.quote(summary["corpus"]), summary["use_flag"]
     console.print("\nNext, for example:")
-    console.print(f'  stiv query {where} "SELECT reason, count(*) FROM decisions GROUP BY reason"', markup=False)
+    console.print(f'  stiv query {where} "SELECT reason, count(*) FROM decisions GROUP BY reason"{flag}', markup=False)
     if summary["a_clip"]:
-        console.print(f"  stiv explain {where} {summary['a_clip'][:12]}", markup=False)
+        console.print(f"  stiv explain {where} {summary['a_clip'][:12]}{flag}", markup=False)
+
+
+def _not_cut(failures: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Kept clips that could not be cut, by reason, and what to do about them."""
+    again = sum(f["clips"] for f in failures if f["retry"])
+    final = [f for f in failures if not f["retry"]]
+    lines = [("Not cut", plural(sum(f["clips"] for f in failures), "kept clip"))]
+    lines += [("", f"  {f['error_code']}: {f['clips']:,} ({brief(f['error'])})") for f in failures[:REASONS_TOLD]]
+    if len(failures) > REASONS_TOLD:
+        lines.append(("", f"  and {plural(len(failures) - REASONS_TOLD, 'more reason')}"))
+    if again:
+        lines.append(("", f"  the next run tries {plural(again, 'clip')} again"))
+    if any("cannot be copied" in f["error"] for f in final):
+        lines.append(
+            (
+                "",
+                "  what cannot be copied stays out: --set export.cut=auto encodes it; larger export.copy_start_tolerance_s and "
+                "export.copy_keyframe_interval_s let more be copied (with --replace, or another --name)",
+            )
+        )
+    elif final:
+        lines.append(("", f"  {plural(sum(f['clips'] for f in final), 'clip')} will not be tried again"))
+    return lines
 
 
 def _decoded(decode: dict[str, Any]) -> str:
-    """The decode ledger in one line. Run-ups at seams and second scans of damaged sources are counted apart."""
+    """The decode ledger in one line. Run-ups at seams and second scans of damaged sources are counted apart.
+
+    What was decoded twice and the export are this run's; the rest is in the tables, from whatever run.
+    """
     more = []
     if decode["run_up_ratio"]:
         more.append(f"{decode['run_up_ratio']:.2f}x more in run-ups at seams")
     if decode["rescanned_frames"]:
-        more.append(f"{plural(decode['rescanned_frames'], 'frame')} again with one thread")
+        more.append(f"{plural(decode['rescanned_frames'], 'frame')} again with one thread in this run")
     if decode["export_frames"]:
-        more.append(f"export {plural(decode['export_frames'], 'frame')}")
+        more.append(f"{plural(decode['export_frames'], 'frame')} for export in this run")
     return "; ".join(
         [
-            f"analysis decoded {decode['analysis_ratio']:.2f}x of {plural(decode['source_frames'], 'source frame')}",
+            f"{plural(decode['source_frames'], 'source frame')} {decode['analysis_ratio']:.2f}x for analysis, all runs together",
             *more,
         ]
     )

@@ -71,8 +71,8 @@ Use = Annotated[
     list[str] | None,
     typer.Option(
         "--use",
-        metavar="TABLE=NAME",
-        help="Variant to read, such as captions=v2; may be repeated or comma-separated. Default: the same name, else `default`.",
+        metavar="[TABLE=]NAME",
+        help="Variant to read, such as captions=v2; a bare name stands for every table that has it. May be repeated or comma-separated. Default: the same name, else `default`.",
     ),
 ]
 Replace = Annotated[
@@ -95,19 +95,42 @@ AsJson = Annotated[
 CorpusArg = Annotated[str, typer.Argument(metavar="CORPUS", help="The corpus folder.")]
 
 
-def parse_use(values: list[str] | None) -> dict[str, str]:
-    """``--use captions=A,decisions=B`` as a mapping."""
-    found: dict[str, str] = {}
-    for text in ",".join(values or []).split(","):
-        if not text.strip():
+def parse_use(values: list[str] | None, uri: str) -> dict[str, str]:
+    """``--use strict,captions=v2`` as a mapping: a bare name stands for every table of the corpus that has it.
+
+    A table that is named wins over a bare name, wherever it stands.
+    """
+    named: dict[str, str] = {}
+    bare: dict[str, str] = {}
+    for text in (item.strip() for item in ",".join(values or []).split(",")):
+        if not text:
             continue
-        table, sign, name = text.strip().partition("=")
-        if not sign or table not in ("text", "selections", "captions", "decisions", "shards") or not name:
+        table, sign, name = text.partition("=")
+        if not sign:
+            bare |= _tables_of(text, uri)
+        elif table in ("text", "selections", "captions", "decisions", "shards") and name:
+            named[table] = name
+        else:
             raise UsageError(
-                f"`--use {text}` is not of the form TABLE=NAME.",
+                f"`--use {text}` is not of the form NAME or TABLE=NAME.",
                 fix="Tables are text, selections, captions, decisions and shards; for example --use captions=v2.",
             )
-        found[table] = name
+    return bare | named
+
+
+def _tables_of(name: str, uri: str) -> dict[str, str]:
+    from curation.corpus import Corpus
+    from curation.views import NAMED
+    from pipelines.apps.names import of_name
+
+    corpus = Corpus.open(uri)
+    found = of_name(corpus, name)
+    if not found:
+        there = sorted({n for table in NAMED for n in corpus.variants(table)})
+        raise UsageError(
+            f"`--use {name}`: nothing in `{uri}` has that name.",
+            fix=f"Names are: {', '.join(there)}." if there else "Nothing there has a name yet.",
+        )
     return found
 
 

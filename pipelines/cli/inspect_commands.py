@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from pipelines.cli import common
 from pipelines.cli.common import AsJson, CorpusArg, Use
@@ -13,9 +14,22 @@ from pipelines.cli.common import AsJson, CorpusArg, Use
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for function in (status, report, explain, query):
+    for function in (status, report, explain):
         app.command(function.__name__, rich_help_panel="Look at a corpus")(function)
+    app.command("query", cls=_Query, rich_help_panel="Look at a corpus")(query)
     app.command("golden", rich_help_panel="Try it")(golden)
+
+
+class _Query(TyperCommand):
+    """Names the views in its help. They are imported only then: that takes half a second."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from curation.views import VIEWS
+
+        for parameter in self.params:
+            if parameter.name == "sql" and isinstance(parameter, TyperArgument):
+                parameter.help = f"{parameter.help} {', '.join(VIEWS[:-1])} and {VIEWS[-1]}."
+        super().format_help(ctx, formatter)
 
 
 def status(corpus: CorpusArg, as_json: AsJson = False) -> None:
@@ -42,7 +56,7 @@ def report(
     from curation.corpus import Corpus
     from pipelines.apps.report import write_report
 
-    path = write_report(Corpus.open(corpus), out, common.parse_use(use))
+    path = write_report(Corpus.open(corpus), out, common.parse_use(use, corpus))
     common.print_json({"report": str(path)}) if as_json else common.out_console.print(str(path), markup=False)
 
 
@@ -63,7 +77,7 @@ def explain(
     from pipelines.apps.explain import explain as tell
     from pipelines.apps.explain import print_explanation
 
-    story = tell(Corpus.open(corpus), what, common.parse_use(use))
+    story = tell(Corpus.open(corpus), what, common.parse_use(use, corpus))
     common.print_json(story.as_json()) if as_json else print_explanation(story, common.out_console)
 
 
@@ -73,7 +87,7 @@ def query(
         str,
         typer.Argument(
             metavar="SQL",
-            help="A DuckDB query over the views plan, sources, transitions, clips, selections, captions, decisions, shards and clips_all.",
+            help="A DuckDB query over the views",
         ),
     ],
     use: Use = None,
@@ -83,12 +97,18 @@ def query(
 ) -> None:
     """Run DuckDB SQL over the corpus.
 
-    [bold]Example[/]  stiv query CORPUS "SELECT reason, count(*) FROM decisions GROUP BY reason ORDER BY 2 DESC"
+    [bold]Examples[/]
+
+      stiv query CORPUS "SELECT reason, count(*) FROM decisions GROUP BY reason ORDER BY 2 DESC"
+
+      stiv query CORPUS "SELECT camera_motion, count(*), avg(camera_speed) FROM clips GROUP BY camera_motion"
+
+      stiv query CORPUS "SELECT kept, count(*) FROM clips_all GROUP BY kept" --use strict
     """
     from curation.corpus import Corpus
     from pipelines.apps.query import print_table, run_query
 
-    table = run_query(Corpus.open(corpus), sql, common.parse_use(use))
+    table = run_query(Corpus.open(corpus), sql, common.parse_use(use, corpus))
     print_table(table, common.out_console, limit=limit, as_json=as_json, as_csv=csv)
 
 

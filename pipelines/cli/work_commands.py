@@ -97,7 +97,7 @@ def curate(
     from pipelines.apps.summary import print_plan, print_summary, summarise
     from pipelines.progress import Progress
 
-    options = _options(executor, jobs, ray_address, name, None, replace)
+    options = _options(out, executor, jobs, ray_address, name, None, replace)
     effective = _recipe(out, name, recipe, _with_score_all(set_, score_all))
     entries = job.list_and_check(videos, out)
     existing = job.existing(out, effective)
@@ -208,7 +208,8 @@ def _stage_command(stage: str) -> Callable[..., None]:
         replace: Replace = False,
         as_json: AsJson = False,
     ) -> None:
-        _run_stage(stage, corpus, recipe, set_, _options(executor, jobs, ray_address, name, use, replace), as_json)
+        options = _options(corpus, executor, jobs, ray_address, name, use, replace)
+        _run_stage(stage, corpus, recipe, set_, options, as_json)
 
     return command
 
@@ -238,7 +239,7 @@ def features(
 
       stiv query corpus "SELECT clip_id, text_area FROM text ORDER BY text_area DESC LIMIT 10"
     """
-    options = _options(executor, jobs, ray_address, name, None, replace)
+    options = _options(corpus, executor, jobs, ray_address, name, None, replace)
     _run_stage("features", corpus, recipe, _with_score_all(set_, score_all), options, as_json)
 
 
@@ -281,7 +282,13 @@ def _run_stage(
 
 
 def _options(
-    executor: str, jobs: int | None, address: str | None, name: str, use: list[str] | None, replace: bool
+    uri: str,
+    executor: str,
+    jobs: int | None,
+    address: str | None,
+    name: str,
+    use: list[str] | None,
+    replace: bool,
 ) -> Options:
     from pipelines.run import Options
 
@@ -290,7 +297,7 @@ def _options(
         jobs=common.jobs_or_all(jobs),
         ray_address=address,
         name=common.check_name(name),
-        use=common.parse_use(use),
+        use=common.parse_use(use, uri),
         replace=replace,
     )
 
@@ -335,17 +342,11 @@ def _warn_environment(corpus: Corpus, console: Console) -> None:
 
 
 def _write_report(corpus: Corpus, name: str, *, force: bool) -> str:
+    from pipelines.apps.names import of_name
     from pipelines.apps.report import write_report
 
     file = "report.html" if name == "default" else f"report-{name}.html"
     if not force and corpus.store.exists(file):
         return corpus.store.full(file)
     out = corpus.store.local / file if corpus.store.local is not None else None
-    return str(write_report(corpus, out, use=_existing(corpus, name)))
-
-
-def _existing(corpus: Corpus, name: str) -> dict[str, str]:
-    """The variants of this name that there are."""
-    from curation.views import NAMED
-
-    return {table: name for table in NAMED if name in corpus.variants(table)}
+    return str(write_report(corpus, out, use=of_name(corpus, name)))

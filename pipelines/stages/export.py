@@ -96,7 +96,7 @@ def run(worker: Worker, number: int) -> None:
         ):
             return
     rows = _rows(worker, members)
-    find_finished(corpus, set(rows), settings, base)
+    find_finished(corpus, set(rows), settings, base, {c for c, row in rows.items() if not any(_bars(row))})
     failures = _cut_all(worker, rows, settings, base)
     samples, cut = [], {}
     for clip_id in rows.keys() - failures.keys():
@@ -307,8 +307,12 @@ def _to_cut(row: dict[str, Any]) -> ClipToCut:
         codec=row["source_codec"],
         fps=row["fps"],
         faultless=not any(row[f"source_{n}"] for n in ("damaged_frames", "decode_errors", "timestamp_faults")),
-        bars=(row["bar_top"] or 0, row["bar_bottom"] or 0, row["bar_left"] or 0, row["bar_right"] or 0),
+        bars=_bars(row),
     )
+
+
+def _bars(row: dict[str, Any]) -> tuple[int, int, int, int]:
+    return (row["bar_top"] or 0, row["bar_bottom"] or 0, row["bar_left"] or 0, row["bar_right"] or 0)
 
 
 _FACTS = (

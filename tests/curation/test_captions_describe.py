@@ -78,8 +78,7 @@ def test_everything_measured_is_said() -> None:
         "Most of it is green and blue. "
         "Text covers about 12% of the picture. "
         "Nothing changes for about 60% of the time. "
-        "It is black for about 10% of the time. "
-        "Black bars at the top and bottom cover about 25% of the picture."
+        "It is black for about 10% of the time."
     )
     assert text.short == "A moderately bright landscape video clip with moderate movement."
     assert json.loads(text.structured or "") == {
@@ -98,6 +97,25 @@ def test_everything_measured_is_said() -> None:
         "bars_at": ["top", "bottom"],
         "colours": ["green", "blue"],
     }
+
+
+def test_bars_which_an_export_may_cut_off_are_a_fact_but_no_sentence() -> None:
+    row = {**ROW, "bar_share": 0.26, "bar_top": 140, "bar_bottom": 140}
+    (text,) = DescribeCaptioner().caption([facts(row)])
+    assert text is not None
+    assert "bars" not in text.caption + text.short
+    assert json.loads(text.structured or "")["bars_percent"] == 26
+
+
+@pytest.mark.parametrize(
+    ("camera", "residual", "sure"),
+    [("pan", 0.41, False), ("pan", 0.4, True), ("pan", None, True), ("static", 1.0, True), ("shake", 0.9, False)],
+)
+def test_a_move_that_leaves_much_of_the_motion_is_not_said(camera: str, residual: float | None, sure: bool) -> None:
+    (text,) = DescribeCaptioner().caption([facts({**ROW, "camera_motion": camera, "motion_residual": residual})])
+    assert text is not None
+    assert ("camera" in text.caption) == sure
+    assert ("camera" in json.loads(text.structured or "")) == sure
 
 
 def test_small_shares_are_not_worth_a_sentence() -> None:
@@ -125,7 +143,6 @@ def test_what_was_not_measured_is_left_out() -> None:
         ("colourfulness", {0.0: "hardly any", 10.0: "faint", 20.0: "muted", 60.0: "strong", 200.0: "very strong"}),
         ("sharpness", {0.05: "blurred", 0.2: "soft", 0.9: "sharp"}),
         ("static_share", {0.5: "Nothing changes for about 50% of the time"}),
-        ("bar_share", {0.3: "Black bars cover about 30% of the picture"}),
     ],
 )
 def test_words_for_values(column: str, values: dict[float, str]) -> None:
@@ -135,8 +152,8 @@ def test_words_for_values(column: str, values: dict[float, str]) -> None:
 
 def test_nothing_is_said_of_content_or_names() -> None:
     vocabulary = set(
-        """a about all almost and any at bars black blue blurred bottom bright brown camera changes clip colour colours contrast
-        cover covers dark faint fast for green grey hardly has high is it landscape left little low medium moderate moderately
+        """a about all almost and any at black blue blurred bottom bright brown camera changes clip colour colours contrast
+        covers dark faint fast for green grey hardly has high is it landscape left little low medium moderate moderately
         most movement much muted no nothing of orange pans picture pink portrait purple red right second seconds sharp soft
         square strong text the time top turquoise very video white with yellow""".split()
     )

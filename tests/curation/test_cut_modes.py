@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -130,7 +130,7 @@ def test_a_clip_with_bars_is_copied_where_they_may_stay(closed: Source, tmp_path
 def test_a_copy_decodes_only_what_its_proof_needs(closed: Source, tmp_path: Path) -> None:
     clip = closed.clip(0, 100)
     cut_clip(clip, COPY, tmp_path / "known.mp4")
-    for faultless, decoded in [(True, 8), (False, 1 + GOP)]:
+    for faultless, decoded in [(True, 8 + 3), (False, 1 + 2 + GOP)]:  # the first frame of every group besides
         result = cut_clip(replace(clip, faultless=faultless), COPY, tmp_path / "out.mp4")
         assert result.frames_decoded == decoded
         assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "known.mp4").read_bytes()
@@ -155,7 +155,7 @@ def test_the_proof_notices_what_is_wrong(closed: Source, tmp_path: Path) -> None
     with av.open(str(out)) as mp4:
         found = [(p.pos, p.size, bytes(p)) for p in mp4.demux(video=0) if p.size]
     same = [data for _, _, data in found]
-    for known, decoded in [(None, 1 + GOP), (same, 8)]:
+    for known, decoded in [(None, 1 + 2 + GOP), (same, 8 + 3)]:
         ledger = Ledger()
         assert check_copy(out, shown, ledger, same=known) == (WIDTH, HEIGHT)
         assert ledger.frames == decoded
@@ -176,7 +176,47 @@ def test_the_proof_notices_what_is_wrong(closed: Source, tmp_path: Path) -> None
     out.write_bytes(intact[: position + size - 1] + b"x" + intact[position + size :])
     ledger = Ledger()
     check_copy(out, shown, ledger, same=same)
-    assert ledger.frames == 1 + GOP
+    assert ledger.frames == 1 + 2 + GOP
+
+
+def joined(out: Path, codec: str, sizes: Sequence[tuple[int, int]], options: dict[str, str]) -> Source:
+    """A video that changes its size in the middle of a shot, as parameter sets within the stream allow: one encode after the other."""
+    count = 25
+    parts = [out.with_name(f"{n}{out.suffix}") for n in range(len(sizes))]
+    for part, size in zip(parts, sizes, strict=True):
+        encode(pan(count, *size), part, FPS, codec=codec, gop=count, bframes=0, options=options)
+    with av.open(str(out), "w") as target:
+        track = None
+        for number, part in enumerate(parts):
+            with av.open(str(part)) as container:
+                stream = container.streams.video[0]
+                track = track or target.add_stream_from_template(stream)
+                track.time_base = stream.time_base
+                for packet in container.demux(stream):
+                    if packet.size:
+                        shift = round(number * count / FPS / stream.time_base)
+                        packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, track
+                        target.mux(packet)
+    return read(out)
+
+
+@pytest.mark.parametrize("faultless", [True, False])
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mkv", "libx264", {"preset": "veryfast", "x264-params": "repeat-headers=1:scenecut=0"}),
+        ("a.webm", "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}),
+    ],
+)
+def test_a_copy_has_one_size(name: str, codec: str, options: dict[str, str], faultless: bool, tmp_path: Path) -> None:
+    """Neither its first frames nor its last tell."""
+    large, small = (WIDTH, HEIGHT), (WIDTH // 2, HEIGHT // 2)
+    source = joined(tmp_path / name, codec, (large, small, large), options)
+    shapes = [(picture.shape[1], picture.shape[0] * 2 // 3) for picture in source.pictures]
+    assert shapes == [large] * 25 + [small] * 25 + [large] * 25
+    with pytest.raises(CutError, match="size of the picture changes"):
+        cut_clip(source.clip(0, 75, faultless=faultless), COPY, tmp_path / "out.mp4")
+    assert cut_clip(source.clip(0, 25, faultless=faultless), COPY, tmp_path / "out.mp4").how == "copy"
 
 
 def test_a_copy_that_fails_its_proof_is_encoded(

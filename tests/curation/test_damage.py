@@ -1,6 +1,7 @@
 """Damage: what the decoder conceals is counted, what follows an error is not trusted, and threads do not show."""
 
 import io
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from curation.decode import open_source
+from curation.decode import SourceReader, open_source
 from curation.golden import scenes
 from curation.golden.encode import encode
 from curation.golden.timeline import Cut, Timeline
@@ -146,16 +147,16 @@ def remuxed(
 
 @pytest.fixture
 def steady(tmp_path: Path) -> Path:
-    """MPEG-4, whose decoder does not complain about a missing frame, 25 frames a second."""
-    path = tmp_path / "steady.mkv"
+    """MPEG-4, whose decoder does not complain about a missing frame, 25 frames a second. The header counts missing frames as well."""
+    path = tmp_path / "steady.avi"
     encode(LINE.frames(), path, 25, codec="mpeg4", gop=GOP)
     return path
 
 
 def test_lost_frames_leave_a_hole_and_damage_up_to_the_next_keyframe(steady: Path, tmp_path: Path) -> None:
-    path = remuxed(steady, tmp_path / "hole.mkv", lambda number: not 55 <= number < 65)
+    path = remuxed(steady, tmp_path / "hole.avi", lambda number: not 55 <= number < 65)
     source, _, clips, _ = scan(path)
-    assert source["num_frames"] == 140
+    assert (source["num_frames"], source["announced_frames"]) == (140, 150)
     assert (source["status"], source["error_code"], source["timestamp_faults"]) == ("partial", "damaged", 1)
     assert "lost at 1 place" in source["error"]
     assert source["damaged_frames"] == 10  # what was 65 to 74
@@ -163,8 +164,18 @@ def test_lost_frames_leave_a_hole_and_damage_up_to_the_next_keyframe(steady: Pat
 
 
 def test_hole_that_ends_at_a_keyframe_damages_nothing(steady: Path, tmp_path: Path) -> None:
-    source, *_ = scan(remuxed(steady, tmp_path / "hole.mkv", lambda number: not 65 <= number < 75))
+    source, *_ = scan(remuxed(steady, tmp_path / "hole.avi", lambda number: not 65 <= number < 75))
     assert (source["status"], source["timestamp_faults"], source["damaged_frames"]) == ("partial", 1, 0)
+
+
+@pytest.mark.parametrize(("name", "faults"), [("paused.mkv", 1), ("paused.mp4", 0)])
+def test_pause_of_a_recording_damages_nothing_in_any_container(tmp_path: Path, name: str, faults: int) -> None:
+    """One group of pictures that goes on after two seconds. Matroska counts no frames, so that the gap is noted, but no more."""
+    path = tmp_path / name
+    encode(LINE.frames(), path, 25, gop=1000, pts=[40 * i + (2000 if i >= 60 else 0) for i in range(150)])
+    source, _, clips, _ = scan(path)
+    assert (source["status"], source["damaged_frames"], source["timestamp_faults"]) == ("ok", 0, faults)
+    assert not any(clip["damaged_frames"] for clip in clips)
 
 
 def test_pauses_and_variable_rates_are_no_damage(tmp_path: Path) -> None:
@@ -238,6 +249,18 @@ def test_pictures_and_animations(tmp_path: Path, name: str, frames: int | None, 
         assert "the file is a" in found[1]
 
 
+def test_edit_list_that_leaves_frames_out_is_no_loss(tmp_path: Path) -> None:
+    """As a cut without an encode leaves it behind: stored from the keyframe on, shown from a later instant."""
+    whole = tmp_path / "whole.mp4"
+    encode(LINE.frames(), whole, 25, gop=1000)
+    with av.open(str(whole)) as container:
+        skipped = round(2 / container.streams.video[0].time_base)
+    path = remuxed(whole, tmp_path / "cut.mp4", lambda _: True, lambda pts: pts - skipped)
+    source, *_ = scan(path)
+    assert (source["announced_frames"], source["num_frames"]) == (150, 100)
+    assert (source["status"], source["error"]) == ("ok", None)
+
+
 # The ledger ----------------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +320,24 @@ def test_golden_files_are_decoded_once(tmp_path: Path, monkeypatch: pytest.Monke
     files = [p for p in sorted(tmp_path.iterdir()) if p.suffix != ".json"]
     assert len(files) == len(names)
     assert all(ledger(path, monkeypatch) for path in files)
+
+
+def test_the_ledger_shows_what_is_decoded_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.mp4"
+    encode(LINE.frames(), path, 25, gop=GOP)
+    real = SourceReader._first_frames
+
+    def twice(reader: SourceReader) -> Any:
+        """Look at the beginning, then start anew."""
+        assert len(list(itertools.islice(reader._decode_packets(), 10))) == 10
+        reader._container.seek(0)
+        reader._packets = reader._read_packets(reader._container.demux())
+        return real(reader)
+
+    monkeypatch.setattr(SourceReader, "_first_frames", twice)
+    source, *_ = scan(path)
+    assert (source["num_frames"], source["frames_run_up"]) == (150, 0)
+    assert source["frames_decoded"] == 160 > 1.02 * source["num_frames"]
 
 
 @needs_videos

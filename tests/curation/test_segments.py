@@ -1,6 +1,7 @@
 """Long sources in pieces: where they are divided, and that the pieces together say what one pass says."""
 
 import io
+import itertools
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -106,6 +107,23 @@ def test_pieces_together_say_what_one_pass_says(video: Path) -> None:
 
 def _comparable(clip: dict[str, Any]) -> dict[str, Any]:
     return clip | {"stills": [(frame, size) for frame, _, size in clip["stills"]]}
+
+
+def test_a_pause_in_a_segment_damages_nothing(tmp_path: Path) -> None:
+    """A segment always has fewer frames than the header counts. Whether frames were lost shows in the whole, here of a variable rate."""
+    path = tmp_path / "a.mp4"
+    steps = [40] * 110 + [2040] + [40] * 190 + [40, 80] * 100
+    view = scenes.pan(SIZE, 1, 500, 0.5).make(500)
+    stamps = list(itertools.accumulate(steps))[:500]
+    encode(
+        (view(i) for i in range(500)), path, FPS, gop=50, pts=stamps, options={"x264-params": "scenecut=0:threads=1"}
+    )
+    answers = [scan(path, Piece(None, 13.0)), scan(path, Piece(13.0, None))]
+    assert assemble.misfit(answers) is None
+    source, _, clips = assemble.assemble(answers)
+    assert (source["status"], source["damaged_frames"]) == ("ok", 0)
+    assert not any(clip["damaged_frames"] for own in clips for clip in own)
+    assert source["damaged_frames"] == scan(path)["source"]["damaged_frames"]
 
 
 def test_seams_are_owned_once() -> None:

@@ -341,18 +341,31 @@ def test_pieces_go_on_after_a_seam() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "start"),
-    [(1.0, 1.0, 50), (4.0, 4.0, 50), (4.0, 0.5, 52), (20.0, 20.0, 52)],
-    ids=["still", "moving", "remainder", "fast"],
+    ("left", "motion", "start"),
+    [
+        ([], 0.0, 50),
+        ([], 3.0, 50),
+        ([], 20.0, 52),
+        ([0.12], 0.0, 52),
+        ([0.12], 3.0, 52),
+        ([0.14, 0.07], 0.0, 52),
+        ([0.14, 0.14], 0.0, 52),
+        ([0.10, 0.08, 0.06], 0.0, 52),
+        ([0.14 - 0.01 * k for k in range(9)], 0.0, 52),
+    ],
 )
-def test_nothing_is_trimmed_after_a_cut_whose_first_frame_is_whole(first: float, second: float, start: int) -> None:
-    """The jump is 40: a remainder of the old shot leaves a change that does not go on; strong change leaves doubt."""
+def test_nothing_is_trimmed_after_a_cut_whose_first_frame_is_whole(
+    left: list[float], motion: float, start: int
+) -> None:
+    """``left`` is what the first frames still show of the old shot, in shares; the shots are 40 apart."""
+    weights = [1.0, *left, 0.0]
+    gone = [40 * (a - b) for a, b in pairwise(weights)]
     maker = ClipMaker(Shots(min_s=0.5, max_s=60, trim_frames=2))
-    changes = {50: 40.0, 51: first, 52: second}
-    for index in range(100):
-        maker.push_time(index, index, index / 25, changes.get(index, second if index > 50 else 1.0))
-    clips = maker.advance([Transition(50, 50, "cut", 1.0, "test")], 60) + maker.finish(100, 4.0)
-    assert [(c.span.start_frame, c.span.end_frame) for c in clips] == [(0, 48), (start, 100)]
+    for index in range(150):
+        own = 1.0 if index < 50 else motion
+        maker.push_time(index, index, index / 25, own + (gone[index - 50] if 0 <= index - 50 < len(gone) else 0.0))
+    clips = maker.advance([Transition(50, 50, "cut", 1.0, "test")], 60) + maker.finish(150, 6.0)
+    assert [(c.span.start_frame, c.span.end_frame) for c in clips] == [(0, 48), (start, 150)]
 
 
 def test_fixed_pieces_end_at_multiples() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
 
 from curation.frames import Span, frame_of
-from curation.golden import scenes
+from curation.golden import draw, scenes
 from curation.golden.shapes import MovingShape
 from curation.golden.timeline import Shot
 from curation.signals import camera, camera_path
@@ -108,6 +109,53 @@ def test_a_thing_before_a_pan_does_not_change_the_pan(percent: float, size: Size
         assert float(found["motion_residual"] or 0) < 0.2
 
 
+def bus(size: Size, height: float, lane: float, way: float) -> Callable[[np.ndarray, int], np.ndarray]:
+    """Paints a textured box, half as wide as the picture and ``height`` (share) high, that drives through it once.
+
+    ``lane`` is the share of the rest of the height that lies above it, ``way`` how far it gets in a frame (px).
+    """
+    w, h = size[0] // 2, round(height * size[1])
+    side, top = draw.texture(w, h, 77), round(lane * (size[1] - h))
+
+    def paint(picture: np.ndarray, index: int) -> np.ndarray:
+        left = round(way * index) - w if way > 0 else size[0] + round(way * index)
+        low, high = max(0, left), min(size[0], left + w)
+        out = picture.copy()
+        if low < high:
+            out[top : top + h, low:high] = side[:, low - left : high - left]
+        return out
+
+    return paint
+
+
+@pytest.mark.parametrize(("size", "fps"), [(SMALL, 12.0), (LARGE, 25.0)])
+@pytest.mark.parametrize("height", [0.6, 0.75])
+@pytest.mark.parametrize(("lane", "contrast"), [(1.0, 44.0), (0.5, 12.0)])
+def test_a_bus_that_fills_much_of_the_picture_is_not_a_pan(
+    size: Size, fps: float, height: float, lane: float, contrast: float
+) -> None:
+    frames = round(2 * fps)
+    for seed, way in ((1, 1.5 * size[0] / frames), (2, -1.5 * size[0] / frames)):
+        ground = scenes.still(size, seed, frames, std=contrast)
+        found = measure(ground.through(bus(size, height, lane, way)), size, fps)
+        assert found["camera_motion"] in ("static", None)
+
+
+@pytest.mark.parametrize(("percent", "way"), [(4.0, 1), (4.0, -1), (25.0, -1)])
+def test_a_pan_past_a_bus_is_a_pan(percent: float, way: int) -> None:
+    pan = scenes.pan(LARGE, 1, 50, -step(percent, LARGE, 25.0))
+    found = measure(pan.through(bus(LARGE, 0.6, 1.0, way * 1.5 * LARGE[0] / 50)), LARGE, 25.0)
+    assert found["camera_motion"] == "pan"
+    assert found["camera_speed"] == pytest.approx(percent, rel=0.05)
+
+
+def test_a_bus_would_be_a_pan_if_half_of_the_motion_might_be_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proof that the check above can fail."""
+    monkeypatch.setattr(camera, "_LEFT", 1.0)
+    with pytest.raises(AssertionError):
+        test_a_bus_that_fills_much_of_the_picture_is_not_a_pan(SMALL, 12.0, 0.75, 0.5, 12.0)
+
+
 def test_without_weights_a_thing_would_pull_the_fit_along(monkeypatch: pytest.MonkeyPatch) -> None:
     """Proof that the checks above can fail."""
     monkeypatch.setattr(camera, "_LOOSE_PX", 1e3)
@@ -200,6 +248,18 @@ def test_rest_has_the_benefit_of_the_doubt(columns_at_rest: int, pan: float) -> 
     found = camera.fit(field_of(dx, dy, np.ones_like(dx)))
     assert found is not None
     assert found.pan == pytest.approx(pan, abs=0.1)
+
+
+def test_two_moves_of_which_neither_is_most_of_the_picture_leave_it_open() -> None:
+    """Three bands: one goes right, one left, one down; then the first alone is well known."""
+    dx, dy = similarity(0.0, 0.0, 1.0, 0.0)
+    known = np.ones_like(dx)
+    dx[:7], dx[7:13], dy[13:] = 9.0, -7.0, 5.0
+    assert camera.fit(field_of(dx, dy, known)) is None
+    known[7:] = 0.1
+    found = camera.fit(field_of(dx, dy, known))
+    assert found is not None
+    assert found.pan == pytest.approx(9.0, abs=0.3)
 
 
 def test_growing_and_shrinking_back_have_the_same_speed() -> None:

@@ -98,6 +98,19 @@ def test_coming_to_rest_is_not_repeating() -> None:
     assert values["effective_fps"] == pytest.approx(30, rel=0.03)
 
 
+@pytest.mark.parametrize("at", [2, 4, 56])
+def test_a_title_that_appears_near_an_end_makes_no_repeats(at: int) -> None:
+    """The picture is at rest there, but for the title, and moves elsewhere."""
+    view = scenes.pan((256, 144), 12, 60, 2.0).make(60)
+    way = [max(0, i - 20) if at < 30 else min(i, 39) for i in range(60)]
+    pictures = [view(w).copy() for w in way]
+    for picture in pictures[at:]:
+        picture[100:130, 20:160] = 235
+    values = close(pictures, 30.0)
+    assert values["duplicate_share"] == 0.0
+    assert values["effective_fps"] == pytest.approx(30, rel=0.03)
+
+
 def test_flashes_make_no_repeats() -> None:
     view = scenes.pan((256, 144), 13, 60, 2.0).make(60)
     flashed = [np.full_like(view(i), 255) if i % 5 == 2 else view(i) for i in range(60)]

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from curation.storage import Store
+from curation.views import VIEWS
 from pipelines.cli.main import run
 
 
@@ -70,7 +71,7 @@ def test_misspelt_option_is_wrong_use(capsys: pytest.CaptureFixture[str], tmp_pa
     [
         (
             "scan: {stills: {qualty: 80}}",
-            "unknown key `scan.stills.qualty` (did you mean `quality`?)",
+            "unknown key `scan.stills.qualty` (did you mean `scan.stills.quality`?)",
             "stiv recipe schema",
         ),
         ("sacn: {}", "unknown key `sacn` (did you mean `scan`?)", "stiv recipe schema"),
@@ -209,6 +210,39 @@ def test_json_summary_and_limit(capsys: pytest.CaptureFixture[str], tmp_path: Pa
         == 0
     )
     assert json.loads(capsys.readouterr().out)["worked"] is False
+
+
+def test_another_name_is_decided_only_and_can_be_looked_at(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path, straight: Path
+) -> None:
+    out = tmp_path / "c"
+    shutil.copytree(straight, out)
+    settings = ("--set", "select.strict=motion > 0", "--set", "features.text.enabled=false", "--no-report")
+    assert stiv("curate", videos, "--out", out, "--executor", "inline", "--name", "strict", *settings) == 0
+    text = capsys.readouterr().out
+    assert "Scanning" not in text
+    assert "Deciding: 1 part" in text
+    assert "--use strict" in text
+    sql = "SELECT count(*) FILTER (kept) AS n FROM decisions"
+    assert stiv("query", out, sql, "--use", "strict", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 0
+    assert stiv("query", out, sql, "--use", "strikt") == 2
+    assert "default, strict" in one_paragraph(capsys)
+
+
+@pytest.mark.parametrize(
+    ("setting", "meant"),
+    [("text.stills=0", "features.text.stills"), ("scan.shot=1", "scan.shots"), ("max_s=3", "scan.shots.max_s")],
+)
+def test_a_key_in_the_wrong_place_is_found(capsys: pytest.CaptureFixture[str], setting: str, meant: str) -> None:
+    assert stiv("recipe", "show", "--set", setting) == 2
+    assert f"(did you mean `{meant}`?)" in one_paragraph(capsys)
+
+
+def test_help_of_query_names_every_view(capsys: pytest.CaptureFixture[str]) -> None:
+    assert stiv("query", "--help") == 0
+    words = set(capsys.readouterr().out.replace(",", " ").replace(".", " ").split())
+    assert set(VIEWS) <= words
 
 
 def test_recipe_show_is_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

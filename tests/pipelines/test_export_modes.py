@@ -56,17 +56,37 @@ def test_the_index_says_what_a_cut_decoded_also_of_clips_taken_over(
     assert again["frames_decoded"].to_dict() == first["frames_decoded"].to_dict()
 
 
+def letterbox(bar: int, seed: int) -> Iterator[np.ndarray]:
+    big = texture(320 + 100, 240 + 16, seed)
+    for n in range(36):
+        picture = window(big, 8 + 2 * n, 8, 320, 240).copy()
+        picture[:bar] = picture[240 - bar :] = 0
+        yield picture
+
+
+def test_clips_without_bars_are_not_cut_again_for_crop_bars(tmp_path: Path, run: Any) -> None:
+    (tmp_path / "in").mkdir()
+    encode(letterbox(36, 9), tmp_path / "in" / "wide.mp4", 12, gop=12)
+    encode(letterbox(0, 10), tmp_path / "in" / "plain.mp4", 12, gop=12)
+    out, loose = tmp_path / "corpus", "select.too_small=off"
+    run(out, tmp_path / "in", settings=(loose, "export.cut=encode"))
+    _, counts = run(
+        out,
+        settings=(loose, "export.cut=encode", "export.crop_bars=true"),
+        name="cropped",
+        stages=("export",),
+    )
+    assert counts.export_frames == 36, "the clip with bars, and no other"
+    first, cropped = (table(out, f"shards/{name}/0*.parquet").set_index("clip_id") for name in ("default", "cropped"))
+    changed = first["sha256"] != cropped["sha256"]
+    assert sorted(cropped["height"]) == [168, 240]
+    assert (cropped["height"] == 168).to_dict() == changed.to_dict()
+
+
 @pytest.mark.parametrize("crop", [True, False])
 def test_bars_are_cut_off_where_the_recipe_says_so(crop: bool, tmp_path: Path, run: Any) -> None:
-    def letterbox() -> Iterator[np.ndarray]:
-        big = texture(320 + 100, 240 + 16, 9)
-        for n in range(36):
-            picture = window(big, 8 + 2 * n, 8, 320, 240).copy()
-            picture[:36] = picture[204:] = 0
-            yield picture
-
     (tmp_path / "in").mkdir()
-    encode(letterbox(), tmp_path / "in" / "wide.mp4", 12, gop=12)
+    encode(letterbox(36, 9), tmp_path / "in" / "wide.mp4", 12, gop=12)
     out = tmp_path / "corpus"
     run(out, tmp_path / "in", settings=(f"export.crop_bars={str(crop).lower()}", "select.too_small=off"))
     clip = table(out, "clips/*.parquet").iloc[0]

@@ -197,7 +197,7 @@ def test_off_leaves_the_columns_null(films: Path, tmp_path: Path, run: Any, made
     clips = by_file(out)
     assert clips["text_area"].isna().all()
     assert clips["kept"].to_dict() == {"plain.mp4": True, "text.mp4": True, "slow.mp4": False}
-    with pytest.raises(UsageError, match=r"features\.text\.on"):
+    with pytest.raises(UsageError, match=r"features\.text\.enabled"):
         run(out, settings=settings, stages=("features",))
     assert json.loads((out / "selections/default/variant.json").read_text())["inputs"].keys() == {"corpus"}
 

@@ -170,6 +170,8 @@ def test_querying_leaves_no_file_behind(corpus: Corpus) -> None:
     ("sql", "says"),
     [
         ("SELECT motoin FROM clips", r"no column `motoin`.*Did you mean `motion`"),
+        ("SELECT loudness FROM text", r"no column `loudness` here.*one of `clips` and `clips_all`"),
+        ("SELECT sha257 FROM sources", r"Did you mean `sha256`"),
         ("SELECT * FROM clip", r"no table `clip`.*Did you mean `clips`"),
         ("SELECT clips.brightnes FROM clips", r"brightnes.*`brightness`"),
         ("SELEC 1", "does not work: syntax error"),

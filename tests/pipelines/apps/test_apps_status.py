@@ -75,6 +75,33 @@ def test_a_corpus_made_without_text_is_not_told_to_look_for_it(build: Build) -> 
     assert not any("features" in command and "--replace" not in command for command in commands)
 
 
+def test_before_the_scan_there_is_one_thing_to_do(build: Build) -> None:
+    corpus = build(upto="planned")
+    variants.prepare(corpus, "text", "default", {}, {})
+    variants.prepare(corpus, "shards", "default", {}, {})
+    (step,) = corpus_status(corpus).next
+    assert step.command == f"stiv curate VIDEOS --out {corpus.store.uri}"
+
+
+def test_a_name_that_has_only_text_is_not_finished(build: Build) -> None:
+    corpus = build(upto="judged")
+    text = variants.prepare(corpus, "text", "all", {"rules": []}, {})
+    for part in corpus.parts():
+        corpus.write("text", part, [], "all")
+    step = corpus_status(corpus).next[0]
+    assert step.command == f"stiv select {corpus.store.uri} --name all"
+    assert "caption, judge and export, each with --name all" in step.why
+    variants.prepare(corpus, "selections", "other", {"rules": []}, {"text": text.as_input()})
+    assert not any("only text" in s.why for s in corpus_status(corpus).next)
+
+
+def test_where_nothing_is_named_default_the_next_stage_goes_on_with_the_name(build: Build) -> None:
+    corpus = build(upto="measured")
+    corpus.store.move("features/text/default", "features/text/strict")
+    (step,) = corpus_status(corpus).next
+    assert step.command == f"stiv select {corpus.store.uri} --name strict"
+
+
 def test_an_empty_plan(build: Build) -> None:
     status = corpus_status(build(upto="planned", parts=0))
     assert status.next[0].command.startswith("stiv plan ")

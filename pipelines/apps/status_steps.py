@@ -1,0 +1,140 @@
+"""What to run next with a corpus: from what `stiv status` found to commands."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from curation.corpus import FEATURE_TABLES, VARIANT_TABLES
+from curation.variants import COMMAND
+from pipelines.apps.words import plural
+
+if TYPE_CHECKING:
+    from pipelines.apps.status_facts import ShardsStatus, Status
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command to run next, and why."""
+
+    command: str
+    why: str
+
+
+def _none_yet(table: str) -> str:
+    return "no clip was searched for text yet" if table == "text" else f"there are no {table} yet"
+
+
+def next_steps(status: Status) -> list[Step]:
+    """What to run next, most pressing first: a pure function of what was found."""
+    where = shlex.quote(status.corpus)
+    steps: list[Step] = []
+    if not status.planned_parts:
+        return [Step(f"stiv plan VIDEOS --out {where}", "no video is planned yet")]
+    if not status.scanned_parts:
+        if status.variants:
+            return [
+                Step(f"stiv curate VIDEOS --out {where}", "nothing is scanned yet: the same command as before goes on")
+            ]
+        return [Step(f"stiv scan {where}", "nothing is scanned yet")]
+    missing = status.planned_parts - status.scanned_parts
+    if missing:
+        why = f"{missing:,} of {plural(status.planned_parts, 'part')} {_is(missing)} not scanned"
+        steps.append(Step(f"stiv scan {where}", why))
+    own = _own_name(status)
+    chain = {table: [v for v in status.variants if v.table == table] for table in VARIANT_TABLES}
+    for table, there in chain.items():
+        if not there and table in FEATURE_TABLES and any(v.table not in FEATURE_TABLES for v in status.variants):
+            continue  # it was made without
+        if not there:
+            steps.append(Step(f"stiv {COMMAND[table]} {where}{own}", _none_yet(table)))
+            return steps
+        for item in there:
+            name = "" if item.name == "default" else f" --name {item.name}"
+            if item.stale:
+                steps.append(
+                    Step(
+                        f"stiv {COMMAND[table]} {where}{name} --replace",
+                        f"{table} `{item.name}` {'is' if table == 'text' else 'are'} stale: {'; '.join(item.stale)}",
+                    )
+                )
+            elif item.parts_missing:
+                steps.append(
+                    Step(
+                        f"stiv {COMMAND[table]} {where}{name}",
+                        f"{table} `{item.name}` {'lacks' if table == 'text' else 'lack'} {plural(item.parts_missing, 'part')}",
+                    )
+                )
+    steps += _text_only(status)
+    if not status.shards:
+        steps.append(Step(f"stiv export {where}{own}", "nothing is exported yet"))
+    for shards in status.shards:
+        name = "" if shards.name == "default" else f" --name {shards.name}"
+        if shards.stale:
+            steps.append(
+                Step(
+                    f"stiv export {where}{name} --replace",
+                    f"shards `{shards.name}` are stale: {'; '.join(shards.stale)}; finished clips are copied, not cut again",
+                )
+            )
+        elif shards.parts_behind:
+            steps.append(
+                Step(
+                    f"stiv export {where}{name}",
+                    f"the plan of shards `{shards.name}` does not cover {plural(shards.parts_behind, 'part')}",
+                )
+            )
+        elif shards.finished < shards.planned:
+            steps.append(
+                Step(
+                    f"stiv export {where}{name}",
+                    f"{shards.planned - shards.finished:,} of {plural(shards.planned, 'tar')} of `{shards.name}` "
+                    f"{_is(shards.planned - shards.finished)} not finished",
+                )
+            )
+        elif shards.failed:
+            steps.append(_not_cut(shards, where, name))
+    return steps
+
+
+def _own_name(status: Status) -> str:
+    """The ``--name`` that goes on with what there is, where nothing is named `default`."""
+    names = sorted({v.name for v in status.variants})
+    return f" --name {names[0]}" if names and "default" not in names else ""
+
+
+def _text_only(status: Status) -> list[Step]:
+    """Names under which clips were searched for text, and nothing was selected with it, under this name or another."""
+    selections = [v for v in status.variants if v.table == "selections"]
+    used = {v.name for v in selections} | {v.made_from.get("text") for v in selections}
+    return [
+        Step(
+            f"stiv select {shlex.quote(status.corpus)}{flag}",
+            f"`{item.name}` has only text so far; then caption, judge and export"
+            + (f", each with{flag}" if flag else ""),
+        )
+        for item in status.variants
+        if item.table == "text" and item.name not in used and not item.stale and not item.parts_missing
+        for flag in ["" if item.name == "default" else f" --name {item.name}"]
+    ]
+
+
+def _not_cut(shards: ShardsStatus, where: str, name: str) -> Step:
+    """What to do about kept clips that could not be cut."""
+    if shards.failed_retry:
+        what = f"{plural(shards.failed_retry, 'kept clip')} of shards `{shards.name}` could not be cut; another try may help"
+        return Step(f"stiv export {where}{name}", what)
+    what = f"{plural(shards.failed, 'kept clip')} of shards `{shards.name}` could not be "
+    if shards.cut == "copy":
+        return Step(
+            f"stiv export {where}{name} --replace --set export.cut=auto", f"{what}copied; `auto` encodes such clips"
+        )
+    use = f" --use shards={shards.name}" if name else ""
+    return Step(
+        f'stiv query {where} "SELECT error, count(*) FROM shard_failures GROUP BY error"{use}', f"{what}cut: see why"
+    )
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
