@@ -102,9 +102,12 @@ def scenedetect(path: Path, threads: int) -> int:
 
 def text(path: Path, threads: int) -> int:
     """The text detector on three stills of the file, as the features stage looks at three of each clip."""
+    import cv2
+    import numpy as np
+
     from curation.decode import open_source
     from curation.pixels import FrameMaker
-    from models.text_detector import TextDetector
+    from models.text_detector.detector import TextDetector
     from schemas.recipe import Text
 
     settings = Text()
@@ -112,9 +115,10 @@ def text(path: Path, threads: int) -> int:
     with open_source(path, threads) as reader:
         maker = FrameMaker(reader.probe)
         shots = [maker.jpeg(maker.shrunk(raw, 512), 90) for raw, index, _ in reader.decoded() if index in (10, 60, 110)]
+    pictures = [cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for jpeg in shots]
     begin = time.process_time()
-    for jpeg in shots:
-        detector.area(jpeg)
+    for picture in pictures:
+        detector.area(picture)
     return -round(1e6 * (time.process_time() - begin) / max(1, len(shots)))
 
 

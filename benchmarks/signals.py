@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from curation.golden.videos import SETS
 from curation.golden.write import write_golden
@@ -57,7 +58,7 @@ def measure(path: Path, text: bool) -> dict[str, Any] | None:
 
 
 def _text_area(clip: dict[str, Any], stills: Any) -> float:
-    from models.text_detector import TextDetector
+    from models.text_detector.detector import TextDetector
     from schemas.recipe import Text
 
     global _DETECTOR
@@ -65,7 +66,7 @@ def _text_area(clip: dict[str, Any], stills: Any) -> float:
     areas = []
     for _, offset, size in clip["stills"][: Text().stills]:
         stills.seek(offset)
-        areas.append(_DETECTOR.area(stills.read(size)))
+        areas.append(_DETECTOR.area(cv2.imdecode(np.frombuffer(stills.read(size), np.uint8), cv2.IMREAD_COLOR)))
     return sum(areas) / len(areas)
 
 

@@ -127,10 +127,11 @@ def _prepare_text(
     inputs = {**scan, "model": features.text_model()}
     selections = variants.load(corpus, "selections", options.name)
     if selections is not None and variants.load(corpus, "text", options.name) is None:
-        # `stiv select --name NEW` read what another name has: go on with that.
+        # `stiv select --name NEW` read what another name has: go on with that, where this one would have the very same clips. Else it
+        # gets its own, for which nothing is measured twice, and a selection that read the other one has to be made again.
         given = selections.inputs.get("text")
         other = variants.load(corpus, "text", given["name"]) if given is not None else None
-        if other is not None and features.measure(other.settings, other.inputs) == features.measure(settings, inputs):
+        if other is not None and other.fingerprint == variants.identity("text", settings, inputs):
             return other
     return variants.prepare(corpus, "text", options.name, settings, inputs, replace=options.replace, dry=dry)
 

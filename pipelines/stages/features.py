@@ -20,7 +20,7 @@ from models.text_detector import detector
 from pipelines.children import DEATHS
 from pipelines.context import Worker
 from pipelines.stages.choose import needs_features, rules_of
-from pipelines.stages.text_area import Look, look, text_row, to_look
+from pipelines.stages.text_area import Found, Look, look, text_row, to_look
 from schemas.recipe import CurateRecipe, Rule
 
 NAME = "features"
@@ -87,6 +87,7 @@ def _look_at(worker: Worker, part: int, clips: Sequence[dict[str, Any]]) -> Iter
     settings = worker.variant("text").settings
     tar = worker.corpus.path("stills", part)
     looks = [to_look(clip, settings["stills"]) for clip in clips]
+    failed: list[Look] = []
     batches = [tuple(looks[start : start + BATCH]) for start in range(0, len(looks), BATCH)]
 
     def start(batch: tuple[Look, ...], alone: bool) -> ProcessFuture:
@@ -94,18 +95,25 @@ def _look_at(worker: Worker, part: int, clips: Sequence[dict[str, Any]]) -> Iter
         arguments = (worker.context.uri, tar, batch, settings["long_side"], settings["min_score"])
         return worker.children.submit(look, *arguments, limit_s=limit_s)
 
-    for batch, future in worker.children.settle(batches, start):
-        try:
-            found = future.result()
-        except (FutureTimeout, *DEATHS):
-            # Not worth the run: these clips say that nothing was looked at.
-            text = f"{part_name(part)}: looking for text in {len(batch)} clips failed: the process died or hung, twice"
-            worker.emit({"kind": "note", "text": text})
-            yield from (text_row(clip.clip_id, []) for clip in batch)
-            continue
-        event = {"kind": "feature", "feature": "text", "part": part, "clips": len(batch), "stills": found.stills}
+    def rows(found: Found, clips: int) -> list[dict[str, Any]]:
+        event = {"kind": "feature", "feature": "text", "part": part, "clips": clips, "stills": found.stills}
         worker.emit({**event, "cpu_s": found.cpu_s})
-        yield from found.rows
+        return found.rows
+
+    for batch, future in worker.children.settle(batches, start, hopeless=lambda batch: True):
+        try:
+            yield from rows(future.result(), len(batch))
+        except (FutureTimeout, *DEATHS):
+            failed += batch
+    # Mostly one clip is to blame: each goes once more, by itself, so that the others keep their text.
+    for (clip,), future in worker.children.settle((), start, suspects=[(clip,) for clip in failed]):
+        try:
+            yield from rows(future.result(), 1)
+        except (FutureTimeout, *DEATHS):
+            # Not worth the run: this clip says that nothing was looked at.
+            text = f"{part_name(part)}: looking for text in clip {clip.clip_id} failed: the process died or hung, twice"
+            worker.emit({"kind": "note", "text": text})
+            yield text_row(clip.clip_id, [])
 
 
 def _measured_before(corpus: Corpus, variant: Variant, part: int) -> dict[str, dict[str, Any]]:

@@ -81,7 +81,10 @@ def _crop(row: dict[str, Any]) -> Crop:
 
 def _picture(jpeg: bytes, crop: Crop) -> np.ndarray | None:
     """(h, w, 3) uint8 BGR, None where the JPEG is damaged."""
-    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # no bytes at all, or a header that asks for a picture beyond all measure
+        return None
     if picture is None:
         return None
     left, top, right, bottom = crop.box(picture.shape[1], picture.shape[0])

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from curation import joined
 from curation.corpus import Corpus
 from curation.golden import draw
 from curation.golden.encode import encode
+from curation.signals.crop import Crop
 from curation.views import connect
+from pipelines.children import Children
 from pipelines.stages import features
-from pipelines.stages.text_area import text_row, to_look
+from pipelines.stages.text_area import Found, text_row, to_look
 from schemas.errors import UsageError, VariantError
 from schemas.tables import TABLES
 
@@ -180,10 +183,38 @@ def test_a_second_run_does_nothing_and_new_sources_only_theirs(
 
 
 def test_select_under_a_new_name_goes_on_under_it(copy: Path, films: Path, run: Any, looked: list[str]) -> None:
-    settings = ("select.still=motion < 2", RULE)
-    run(copy, settings=settings, stages=("select",), name="strict")
-    outcome, _ = run(copy, films, settings=settings, stages=("scan", "features", "select"), name="strict")
+    settings = (CHEAP, "select.text=text_area > 0.9")
+    run(copy, settings=settings, stages=("select",), name="high")
+    outcome, _ = run(copy, films, settings=settings, stages=("scan", "features", "select"), name="high")
     assert not outcome.worked
+    assert looked == []
+
+
+@pytest.mark.parametrize("change", ["score_all=true", "score_all=false"])
+def test_a_selection_that_read_another_text_does_not_keep_clips_from_being_measured(
+    copy: Path, run: Any, looked: list[str], change: str
+) -> None:
+    settings = ("select.still=off", RULE)
+    run(copy, settings=settings, stages=("select",), name="loose")
+    settings = (*settings, f"features.text.{change}")
+    outcome, _ = run(copy, settings=settings, stages=("features",), name="loose")
+    assert outcome.worked
+    assert looked == [by_file(copy).loc["slow.mp4", "clip_id"]]
+    with pytest.raises(VariantError, match="it reads `text` from `loose` instead of `default`"):
+        run(copy, settings=settings, stages=("features", "select"), name="loose")
+    run(copy, settings=settings, stages=("features", "select"), name="loose", replace=True)
+    assert by_file(copy, {"selections": "loose"}).loc["slow.mp4", "selection_reason"] == "text"
+    assert len(looked) == 1
+
+
+def test_a_run_that_would_leave_a_selection_behind_says_so_and_writes_nothing(
+    copy: Path, run: Any, looked: list[str]
+) -> None:
+    settings = ("select.still=off", RULE)
+    run(copy, settings=settings, stages=("select",), name="loose")
+    with pytest.raises(VariantError, match="it reads `text` from `loose` instead of `default`"):
+        run(copy, settings=settings, stages=("features", "select"), name="loose")
+    assert Corpus.open(copy).variants("text") == ["default"]
     assert looked == []
 
 
@@ -264,32 +295,63 @@ def test_a_damaged_still_is_not_looked_at(copy: Path) -> None:
     assert found.rows[0]["text_stills"] == found.stills == 1
 
 
-class _Dies:
-    """Children of which every one dies."""
+@pytest.mark.parametrize("damage", ["empty", "huge"])
+def test_a_still_that_the_decoder_refuses_is_not_looked_at(damage: str, tmp_path: Path) -> None:
+    from pipelines.stages.text_area import Look, look
 
-    def settle(self, items: Any, start: Any) -> Any:
-        for item in items:
-            dead: Future[Any] = Future()
-            dead.set_exception(ProcessExpired("gone"))
-            yield item, dead
+    jpeg = cv2.imencode(".jpg", draw.texture(64, 48, 1))[1].tobytes()
+    header = jpeg.index(b"\xff\xc0")
+    huge = jpeg[: header + 5] + b"\xff\x00\xff\x00" + jpeg[header + 9 :]
+    bad = {"empty": b"", "huge": huge}[damage]
+    (tmp_path / "stills.tar").write_bytes(jpeg + bad)
+    clip = Look("x", ((0, len(jpeg)), (len(jpeg), len(bad))), Crop())
+    found = look(str(tmp_path), "stills.tar", [clip], 320, 0.6)
+    assert found.rows[0]["text_stills"] == found.stills == 1
+    assert found.rows[0]["text_area"] is not None
 
 
-def test_a_child_that_dies_costs_its_clips_their_text_and_nothing_else(
-    copy: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+class _Fails(Children):
+    """Children that fail over certain clips, and find every other one half full of text."""
+
+    def __init__(self, bad: set[str], error: BaseException) -> None:
+        super().__init__(1)
+        self.bad, self.error = bad, error
+        self.tasks: list[int] = []
+        """Clips in each task."""
+
+    def submit(self, function: Any, *args: Any, limit_s: float) -> Any:
+        looks, done = args[2], Future[Any]()
+        self.tasks.append(len(looks))
+        if self.bad.intersection(clip.clip_id for clip in looks):
+            done.set_exception(self.error)
+        else:
+            done.set_result(Found([text_row(clip.clip_id, [0.5]) for clip in looks], len(looks), 0.0))
+        return done
+
+
+@pytest.mark.parametrize("error", [ProcessExpired("gone"), FutureTimeout()], ids=["dies", "hangs"])
+@pytest.mark.parametrize("bad", [("text.mp4",), ("plain.mp4", "text.mp4")], ids=["one", "both"])
+def test_a_clip_over_which_a_child_fails_alone_has_no_text_and_the_others_keep_theirs(
+    copy: Path, run: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException, bad: tuple[str, ...]
 ) -> None:
     from pipelines import context
 
-    monkeypatch.setattr(context.Worker, "close", lambda self: None)
-    monkeypatch.setattr(context, "Children", lambda jobs: _Dies())
+    ids = by_file(copy)["clip_id"]
+    children = _Fails({ids[name] for name in bad}, error)
+    monkeypatch.setattr(context, "Children", lambda jobs: children)
     settings = (CHEAP, RULE, "features.text.stills=2")
     _, counts = run(copy, settings=settings, stages=("features", "select"), name="dead")
+    assert children.tasks == [2, 1, 1]
     clips = by_file(copy, {"selections": "dead"})
-    assert clips["text_stills"].fillna(-1).to_dict() == {"plain.mp4": 0, "text.mp4": 0, "slow.mp4": -1}
-    assert clips["text_area"].isna().all()
-    assert "looking for text in 2 clips failed" in counts.notes[0]
-    monkeypatch.undo()
+    wanted = {"plain.mp4": 1, "text.mp4": 1, "slow.mp4": -1} | dict.fromkeys(bad, 0)
+    assert clips["text_stills"].fillna(-1).to_dict() == wanted
+    assert (clips["text_area"].notna() == (clips["text_stills"] == 1)).all()
+    assert len(counts.notes) == len(bad)
+    for name in bad:
+        assert any(f"looking for text in clip {ids[name]} failed" in note for note in counts.notes)
+    children.bad = set()
     _, counts = run(copy, settings=settings, stages=("features",), name="again")
-    assert (counts.text_clips, counts.text_reused) == (2, 0)  # nothing was measured there
+    assert (counts.text_clips, counts.text_reused) == (len(bad), 2 - len(bad))  # where it failed nothing was measured
 
 
 def test_the_command_says_what_it_did(copy: Path, capsys: pytest.CaptureFixture[str], looked: list[str]) -> None:
