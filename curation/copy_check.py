@@ -20,7 +20,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from curation.keyframes import starts_afresh
+from curation.keyframes import sequence_sets, starts_afresh
 from curation.opening import OPEN_OPTIONS
 from curation.pipe_formats import PC
 from curation.spans import Ledger, SeekFailed, SourceSpan, sought_frames
@@ -134,18 +134,18 @@ def _last_clean_start(stream: VideoStream, packets: Sequence[Packet[VideoStream]
 def _check_runs(
     stream: VideoStream, packets: Sequence[Packet[VideoStream]], head: int, tail: int, ledger: Ledger
 ) -> set[Size]:  # fmt: skip
-    """Decode the first ``head`` packets, those from ``tail`` on, and of the others each that may bring another form of picture.
+    """Decode the first ``head`` packets, those from ``tail`` on, and where there are several parameter sets, of the others each
+    that may bring another form of picture.
 
     Raises:
         CopyRefused: as :func:`_check_run`.
     """
     if tail <= head or stream.codec_context.codec.canonical_name not in _FORM_BY_GROUP:
         return _check_run(stream, packets, None, ledger)
-    runs = [
-        packets[:head],
-        *([packets[at]] for at in range(head, tail) if _starts_afresh(stream, packets[at])),
-        packets[tail:],
-    ]
+    context = stream.codec_context
+    sets = sequence_sets(context.codec.canonical_name, context.extradata, map(bytes, packets))
+    middle = [at for at in range(head, tail) if len(sets) != 1 and _starts_afresh(stream, packets[at])]
+    runs = [packets[:head], *([packets[at]] for at in middle), packets[tail:]]
     return {size for run in runs if run for size in _check_run(stream, run, None, ledger)}
 
 

@@ -93,8 +93,8 @@ def test_curation_recipe_given_to_train(
     [
         ("kind: trian", "'trian' is not known"),
         ("kind: [train]", "kind: train"),
-        ("kind: train\nsampling: {stesp: 4}", "`sampling.stesp` (did you mean `steps`?)"),
-        ("train: {}\ndata: {buckets: [{frame: 8}]}", "`data.buckets.0.frame` (did you mean `frames`?)"),
+        ("kind: train\nsampling: {stesp: 4}", "`sampling.stesp` (did you mean `sampling.steps`?)"),
+        ("train: {}\ndata: {buckets: [{frame: 8}]}", "`data.buckets.0.frame` (did you mean `data.buckets.0.frames`?)"),
         ("kind: train\ndata: {buckets: [{height: 33}]}", "a bucket's height of 33 is no multiple of 16"),
         ("kind: train\nlatents: {kind: image_vae}", "needs `path`"),
         ("kind: train\ntrain: {batch: many}", "`train.batch`"),
