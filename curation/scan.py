@@ -128,15 +128,17 @@ class _Pass:
         """Read every frame. Those before the piece are run-up for all, those after it for the shot finder alone."""
         reader = self._reader
         num, den = reader.probe.time_base.as_integer_ratio()
+        frames = 0  # that came by, run-up included
         burst: list[Frame] = []
         for frame in self._small_frames():
+            frames = frame.index + 1
             burst.append(frame)
             if len(burst) == BURST:
                 self._look(burst)
                 burst.clear()
             alive()
         self._look(burst)
-        end_pts, frames = reader.end_pts, reader.tally.frames
+        end_pts = reader.end_pts
         self._pts[frames] = end_pts
         self._note(self._finder.flush(), frames)
         self._close(self._maker.finish(end_pts, end_pts * num / den))

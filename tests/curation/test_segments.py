@@ -205,3 +205,13 @@ def test_segment_beyond_the_end_has_no_frames(tmp_path: Path) -> None:
     found = scan(path, Piece(500.0, None))
     assert found["source"]["num_frames"] == 0
     assert found["clips"] == found["transitions"] == []
+
+
+def test_a_cut_on_the_first_seam_has_one_time_from_both_sides(tmp_path: Path) -> None:
+    """The first piece has no run-up, so the first frame behind it has the number of its own frames."""
+    path = tmp_path / "film.mp4"
+    line = Timeline((scenes.pan(SIZE, 1, 150, 1.0), scenes.pan(SIZE, 2, 150, -1.0)), (Cut(),))
+    encode(line.frames(), path, FPS, gop=25)
+    answers = [scan(path, piece) for piece in (Piece(None, 6.0), Piece(6.0, None))]
+    assert assemble.misfit(answers) is None
+    assert assemble.assemble(answers)[1] == scan(path)["transitions"]
