@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 
 from curation.opening import SourceFailure, open_container
 from curation.probe import video_stream
+from curation.seeking import seek_keyframe
 from schemas.errors import ErrorCode
 from schemas.recipe import Plan
 
@@ -120,11 +121,6 @@ def _has_keyframes(
     return True
 
 
-_BACK_S = (0, 1, 5, 20)
-"""Seconds before the wanted instant to seek to, one after the other. Indices of mp4 and mov hold decoding times, and those of
-other containers may be coarse, so that a first seek can land after it."""
-
-
 def packets_before(
     container: av.container.InputContainer, stream: VideoStream, piece: Piece
 ) -> tuple[Iterator[Packet], int]:
@@ -140,13 +136,7 @@ def packets_before(
     wanted = _to_pts(piece.from_s - RUN_UP_S, stream.time_base)
     if wanted <= (stream.start_time or 0):
         return iter(container.demux()), -NEVER
-    for back in _BACK_S:
-        try:
-            container.seek(wanted - int(back / stream.time_base), stream=stream, backward=True)
-            packets = iter(container.demux())
-            first = next((p for p in packets if p.stream_index == stream.index and p.is_keyframe and p.size), None)
-        except av.error.FFmpegError:
-            continue
-        if first is not None and first.pts is not None and first.pts <= wanted:
-            return itertools.chain([first], packets), first.pts
+    found = seek_keyframe(container, stream, wanted)
+    if found is not None and found[0].pts is not None:
+        return itertools.chain([found[0]], found[1]), found[0].pts
     raise SourceFailure(ErrorCode.READ_FAILED, f"no codec keyframe is found {RUN_UP_S:g} s before {piece.from_s:.3f} s")

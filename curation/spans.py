@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -20,11 +19,8 @@ from av.video.stream import VideoStream
 
 from curation.decode import SourceReader
 from curation.opening import open_container
+from curation.seeking import seek_keyframe
 from schemas.errors import StivError
-
-_BACK_S = (0, 1, 5, 20)
-"""Seconds before the wanted instant to seek to, one after the other. Indices of mp4 and mov hold decoding times, and those of
-other containers may be coarse, so that a first seek can land after the span's first frame."""
 
 
 class CutError(StivError):
@@ -131,21 +127,11 @@ def packets_from_keyframe(
     Raises:
         SeekFailed: there is no such keyframe, or the container cannot be sought.
     """
-    assert stream.time_base is not None
-    second = int(Fraction(1) / stream.time_base) or 1
-    for back in _BACK_S:
-        try:
-            container.seek(seek_pts - back * second, stream=stream, backward=True)
-            packets = iter(container.demux(stream))
-            first = next((p for p in packets if p.is_keyframe and p.size), None)
-        except av.error.FFmpegError:
-            continue
-        shown = None if first is None else first.pts if first.pts is not None else first.dts
-        if first is not None and shown is not None and shown <= seek_pts:
-            yield first
-            yield from packets
-            return
-    raise SeekFailed(f"no codec keyframe was found at or before pts {seek_pts}")
+    found = seek_keyframe(container, stream, seek_pts, stream)
+    if found is None:
+        raise SeekFailed(f"no codec keyframe was found at or before pts {seek_pts}")
+    yield found[0]
+    yield from found[1]
 
 
 def video_stream(container: av.container.InputContainer, index: int) -> VideoStream:

@@ -51,7 +51,7 @@ def next_steps(status: Status) -> list[Step]:
             steps.append(Step(f"stiv {COMMAND[table]} {where}{own}", _none_yet(table)))
             return steps
         for item in there:
-            name = "" if item.name == "default" else f" --name {item.name}"
+            name = _name_flag(item.name)
             if item.stale:
                 steps.append(
                     Step(
@@ -70,7 +70,7 @@ def next_steps(status: Status) -> list[Step]:
     if not status.shards:
         steps.append(Step(f"stiv export {where}{own}", "nothing is exported yet"))
     for shards in status.shards:
-        name = "" if shards.name == "default" else f" --name {shards.name}"
+        name = _name_flag(shards.name)
         if shards.stale:
             steps.append(
                 Step(
@@ -101,7 +101,12 @@ def next_steps(status: Status) -> list[Step]:
 def _own_name(status: Status) -> str:
     """The ``--name`` that goes on with what there is, where nothing is named `default`."""
     names = sorted({v.name for v in status.variants})
-    return f" --name {names[0]}" if names and "default" not in names else ""
+    return _name_flag(names[0]) if names and "default" not in names else ""
+
+
+def _name_flag(name: str) -> str:
+    """What a command needs to go on under a name."""
+    return "" if name == "default" else f" --name {name}"
 
 
 def _text_only(status: Status) -> list[Step]:
@@ -116,7 +121,7 @@ def _text_only(status: Status) -> list[Step]:
         )
         for item in status.variants
         if item.table == "text" and item.name not in used and not item.stale and not item.parts_missing
-        for flag in ["" if item.name == "default" else f" --name {item.name}"]
+        for flag in [_name_flag(item.name)]
     ]
 
 
