@@ -56,6 +56,12 @@ class TooManyErrorsError(StivError):
     exit_code = 3
 
 
+class BudgetError(StivError):
+    """What the recipe allows a model to cost is spent; answers paid for are kept. Exit code 3."""
+
+    exit_code = 3
+
+
 class ErrorCode(StrEnum):
     """Why a source is ``error`` or ``partial``."""
 

@@ -5,18 +5,15 @@ Sections map to stages. ``plan`` and ``scan`` define the corpus; the others may 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,62}$")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+from schemas.recipe_learned import Captions, Chats, Check, Dedup, Features
+from schemas.section import Name, Section
 
 
-class Plan(_Section):
+class Plan(Section):
     """How the input is split into parts, the unit of work and of commit."""
 
     part_minutes: float = Field(
@@ -35,7 +32,7 @@ class Plan(_Section):
     )
 
 
-class Shots(_Section):
+class Shots(Section):
     """Finding transitions and making clips of what lies between them."""
 
     backend: Literal["adaptive+histogram", "transnetv2", "ensemble", "fixed"] = Field(
@@ -80,7 +77,7 @@ class Shots(_Section):
         return self
 
 
-class Stills(_Section):
+class Stills(Section):
     """JPEGs of each clip, for captioners, models and people."""
 
     short_side: int = Field(512, ge=64, le=2160, description="Short side in pixels; smaller sources keep their size.")
@@ -98,7 +95,7 @@ class Stills(_Section):
         return self
 
 
-class Scan(_Section):
+class Scan(Section):
     """The one pass over every source: decode, shots, signals, stills."""
 
     shots: Shots = Shots()
@@ -121,7 +118,7 @@ class Scan(_Section):
     error_rate_after: int = Field(100, ge=1, description="Sources to see before the error rate may stop a run.")
 
 
-class Rule(_Section):
+class Rule(Section):
     """One named predicate: a clip for which ``drop`` is true is dropped, and says so by this name."""
 
     name: Name = Field(description="Recorded as the reason; lower-case letters, digits, underscores.")
@@ -135,7 +132,7 @@ def _rules(*pairs: tuple[str, str]) -> tuple[Rule, ...]:
     return tuple(Rule(name=n, drop=d) for n, d in pairs)
 
 
-class _Rules(_Section):
+class _Rules(Section):
     rules: tuple[Rule, ...] = ()
 
     @model_validator(mode="after")
@@ -146,25 +143,6 @@ class _Rules(_Section):
                 raise ValueError(f"two rules are named `{rule.name}`")
             seen.add(rule.name)
         return self
-
-
-class Text(_Section):
-    """Search for text in stills, with rapidocr's detector (its weights are in its wheel)."""
-
-    enabled: bool = Field(True, description="Measure `text_area`.")
-    stills: int = Field(3, ge=1, le=16, description="Stills of a clip to look at, spread evenly.")
-    long_side: int = Field(736, ge=160, le=2048, description="Long side in pixels at which they are looked at.")
-    min_score: float = Field(0.6, gt=0, lt=1, description="Least confidence of a text box.")
-    score_all: bool = Field(
-        False,
-        description="Look at every clip; else only at those that the rules of `select` over cheaper columns leave. `--score-all` sets it.",
-    )
-
-
-class Features(_Section):
-    """What is measured from stills after the scan: dearer, and by default only for clips that the cheap rules leave."""
-
-    text: Text = Text()
 
 
 class Select(_Rules):
@@ -187,20 +165,10 @@ class Select(_Rules):
             ("unaesthetic", "aesthetic_photo < 2.5"),
             ("combed", "comb_share > 0.3"),
             ("text", "text_area > 0.15"),
+            ("duplicate", "duplicate_of IS NOT NULL"),
         ),
         description="Ordered; the first that drops a clip gives the reason, all are recorded.",
     )
-
-
-class Captions(_Section):
-    """Where a clip's text comes from."""
-
-    captioners: tuple[Literal["sidecar", "describe"], ...] = Field(
-        ("sidecar", "describe"),
-        min_length=1,
-        description="Tried in order; the first that has a text writes the row. `sidecar`: the manifest's caption, or a .txt or .json beside the video. `describe`: what was measured, in plain English.",
-    )
-    max_chars: int = Field(4000, ge=1, description="A side-car text longer than this is cut at a word.")
 
 
 _REFUSAL = (
@@ -247,12 +215,13 @@ class Judge(_Rules):
             ("caption_boilerplate", _BOILERPLATE),
             ("caption_garbled", "contains(caption, chr(65533))"),
             ("caption_script", "caption_script IS DISTINCT FROM 'latin' OR caption_script_share < 0.6"),
+            ("caption_language", "caption_language <> 'en' AND caption_language_score > 0.9"),
         ),
         description="Ordered; the first that drops a clip gives the reason, all are recorded. They run after the rules of `select`.",
     )
 
 
-class Export(_Section):
+class Export(Section):
     """Cutting the survivors and packing them into WebDataset tars."""
 
     short_side: int = Field(
@@ -291,14 +260,17 @@ class Export(_Section):
     shard_samples: int = Field(2000, ge=1, description="Most samples in a tar.")
 
 
-class CurateRecipe(_Section):
+class CurateRecipe(Section):
     """What `stiv curate` does. Unknown keys are errors; every key has a default."""
 
     kind: Literal["curate"] = Field("curate", description="Tells a curation recipe from a training recipe.")
     plan: Plan = Plan()
     scan: Scan = Scan()
     features: Features = Features()
+    dedup: Dedup = Dedup()
     select: Select = Select()
+    chat: Chats = Chats()
     captions: Captions = Captions()
+    check: Check = Check()
     judge: Judge = Judge()
     export: Export = Export()

@@ -311,6 +311,74 @@ TEXT = Table(
     ),
 )
 
+EMBEDDINGS = Table(
+    "embeddings",
+    "a clip whose stills were looked at by an embedder",
+    (
+        _CLIP_ID,
+        _col(
+            "embedding",
+            pa.list_(pa.field("item", F32, nullable=False)),
+            "",
+            "mean of the stills' unit vectors, of length 1; NULL where no still could be read. Not part of `clips_all`",
+        ),
+        _col("embedding_model", S, "", "`perceptual`, or OpenCLIP's architecture and weights", False),
+        _col("embedding_stills", I32, "", "stills looked at", False),
+        _col(
+            "openclip_consistency",
+            F32,
+            "-1..1",
+            "least cosine of neighbouring stills' vectors; NULL without OpenCLIP, or with fewer than two stills",
+        ),
+        _col(
+            "aesthetic_laion",
+            F32,
+            "0..10",
+            "LAION aesthetic predictor over the stills, mean; NULL without its weights; not comparable with aesthetic_photo",
+        ),
+        _col("content_tags", STRINGS, "", "the likeliest label of each group of tags; NULL without OpenCLIP"),
+        _col(
+            "content_tag_scores",
+            pa.map_(pa.string(), F32),
+            "0..1",
+            "label → its share within its group, mean over the stills; NULL without OpenCLIP",
+        ),
+    ),
+)
+
+SCORES = Table(
+    "scores",
+    "a clip that scorers or taggers of your own looked at",
+    (
+        _CLIP_ID,
+        _col(
+            "user_scores",
+            pa.map_(pa.string(), F64),
+            "",
+            "`scorer` or `scorer.aspect` → number; without those it did not give",
+            False,
+        ),
+        _col("user_tags", STRINGS, "", "`tagger.tag` for each tag given", False),
+    ),
+)
+
+DUPLICATES = Table(
+    "duplicates",
+    "a clip among which duplicates were sought",
+    (
+        _CLIP_ID,
+        _col("duplicate_cluster", S, "", "clip_id of the cluster's kept clip; NULL where the clip has no duplicate"),
+        _col("duplicate_of", S, "", "clip_id that is kept in its place; NULL where the clip itself is kept"),
+        _col("duplicate_kind", S, "", "strongest evidence that joins it to its cluster: `exact`, `near` or `semantic`"),
+        _col(
+            "duplicate_similarity",
+            F32,
+            "0..1",
+            "likeness to the nearest member of its cluster by that evidence: 1 for exact, share of equal hash bits for near, cosine for semantic",
+        ),
+    ),
+)
+
 SELECTIONS = Table(
     "selections",
     "a clip, as the rules before captions see it",
@@ -330,7 +398,9 @@ CAPTIONS = Table(
         _col("caption", S, "", "the caption to train on; NULL where no captioner had one"),
         _col("caption_short", S, "", "one sentence or less"),
         _col("caption_structured", S, "", "JSON object with named aspects"),
+        _col("caption_original", S, "", "the caption before it was rewritten; NULL where it was not"),
         _col("captioner", S, "", "which captioner wrote the row; NULL where none did"),
+        _col("captioner_fingerprint", S, "", "of that captioner with its model and prompt"),
         _col(
             "caption_scope",
             S,
@@ -353,6 +423,45 @@ CAPTIONS = Table(
         ),
         _col("caption_script", S, "", "script of most letters: latin, cyrillic, han, …; NULL without letters"),
         _col("caption_script_share", F32, "0..1", "share of the letters in that script"),
+    ),
+)
+
+CHECKS = Table(
+    "checks",
+    "a captioned clip, with what was found out about its caption",
+    (
+        _CLIP_ID,
+        _col(
+            "caption_language",
+            S,
+            "",
+            "ISO 639-1 code of the caption's likeliest language; NULL where there is too little text to tell",
+        ),
+        _col("caption_language_score", F32, "0..1", "how sure that is"),
+        _col(
+            "agreement",
+            F32,
+            "-1..1",
+            "OpenCLIP's cosine of the clip's vector and the caption's; NULL without OpenCLIP",
+        ),
+        _col("category", S, "", "what the caption is mostly about"),
+        _col("categories", STRINGS, "", "all it is about, the first is `category`"),
+        _col("category_source", S, "", "`rules` or the chat model that said so"),
+        _col(
+            "dsg_i",
+            F32,
+            "0..1",
+            "DSG-Video, share of hallucinated objects: those of the caption that no still shows (STIV's DSG-Video_i is 100 times this); NULL where not asked",
+        ),
+        _col(
+            "dsg_s",
+            F32,
+            "0..1",
+            "DSG-Video, share of the caption's sentences with a hallucinated object; NULL where not asked",
+        ),
+        _col("dsg_objects", I32, "", "objects that the caption names"),
+        _col("dsg_hallucinated", STRINGS, "", "those of them that no still shows"),
+        _col("dsg", S, "", "JSON: every object with its sentence, question and the answer of each still"),
     ),
 )
 
@@ -418,8 +527,12 @@ TABLES: dict[str, Table] = {
         TRANSITIONS,
         CLIPS,
         TEXT,
+        EMBEDDINGS,
+        SCORES,
+        DUPLICATES,
         SELECTIONS,
         CAPTIONS,
+        CHECKS,
         DECISIONS,
         SHARD_PLAN,
         SHARDS,

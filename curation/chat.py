@@ -1,0 +1,83 @@
+"""The contract of models that are asked in words: one question with or without pictures in, one answer out. Room: curation.
+
+Captioners and checks speak to this protocol; `models.chat` implements it, and `pipelines` puts the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question. Equal `key` and equal texts mean an equal question: its answer is kept and never asked for twice."""
+
+    prompt: str
+    key: str
+    """What the pictures are of: the clip and the frames of its stills, such as ``<clip_id>:12,44``; without pictures any text, or empty."""
+    stills: tuple[Callable[[], bytes], ...] = ()
+    """Each gives a JPEG when it is called, or raises OSError."""
+    system: str | None = None
+    want_json: bool = False
+    """The answer should be one JSON object; where the model can be told so, it is."""
+    max_tokens: int | None = None
+    """Fewer than the model's setting, where the answer is short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. ``text`` is None where the model refused or failed for good; ``error`` then says why, in words."""
+
+    text: str | None
+    error: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reused: bool = False
+    """Taken from the answers kept, not asked for now: it costs nothing."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a chat model was asked so far, in this process."""
+
+    asked: int = 0
+    """Questions answered by the model."""
+    reused: int = 0
+    """Questions whose answer was kept from before."""
+    failed: int = 0
+    """Questions without an answer, refusals among them."""
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+    """Each kind of failure once, with an example."""
+
+
+class ChatModel(Protocol):
+    """Anything that answers questions."""
+
+    @property
+    def name(self) -> str:
+        """For people: the model's name."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model and of every setting its answers depend on. Equal fingerprints and equal questions mean equal answers."""
+
+    @property
+    def usage(self) -> Usage:
+        """Counted up by :meth:`ask`."""
+
+    async def ask(self, asks: Sequence[Ask]) -> list[Answer]:
+        """One answer per question, in order. A question that fails is an answer with an error.
+
+        Raises only what should stop the run: no such model, a wrong key, the budget is spent.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End connections. Every event loop that asked must close before it ends."""
+        ...
