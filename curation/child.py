@@ -47,6 +47,8 @@ class Job:
     to_s: float | None = None
     hash: bool = True
     """Whether to hash the content: once for each source is enough."""
+    forgotten: frozenset[str] = frozenset()
+    """SHA-256 of contents that are not to be taken in."""
 
 
 def sha256_of(path: Path, alive: Callable[[], None] = lambda: None) -> str:
@@ -111,6 +113,10 @@ def run(job: Job, network: ShotNetwork | None = None) -> dict[str, Any]:
             try:
                 sha256 = sha256_of(path, watch.alive) if job.hash else None
                 size = path.stat().st_size
+                if sha256 in job.forgotten:
+                    raise SourceFailure(
+                        ErrorCode.FORGOTTEN, "its content was taken out of this corpus with `stiv forget`"
+                    )
             except OSError as error:
                 result = ScanResult(failed_source(*_unreadable(error)))
             else:

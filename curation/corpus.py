@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation.environment import engine_version, environment
+from curation.forgotten import refuse_unfinished
 from curation.storage import Store, storage_errors
 from schemas.errors import CorpusBusyError, UsageError
 from schemas.ids import fingerprint
@@ -27,10 +28,13 @@ from schemas.tables import FORMAT_VERSION, TABLES
 SCAN_VERSION = 2
 """Raised when the scan's algorithm changes what it writes; part of the corpus fingerprint."""
 
-FEATURE_TABLES = ("text",)
+FEATURE_TABLES = ("text", "embeddings", "scores")
 """Tables of what is measured from stills after the scan, one for each kind of feature. They lie below `features/`."""
 
-VARIANT_TABLES = (*FEATURE_TABLES, "selections", "captions", "decisions")
+MEASURED_TABLES = (*FEATURE_TABLES, "duplicates")
+"""Tables whose columns rules of `select` may use beside those of the scan."""
+
+VARIANT_TABLES = (*MEASURED_TABLES, "selections", "captions", "checks", "decisions")
 """Tables that exist once per name, in the order in which they are made; `shards` does too, but its parts are tars."""
 
 LIMITS = frozenset({"stall_s", "source_limit_s", "error_rate_limit", "error_rate_after"})
@@ -173,6 +177,7 @@ class Corpus:
         The lock is the operating system's and dies with the process, so a killed run leaves nothing to clean up.
         """
         with hold(self.store, what):
+            refuse_unfinished(self.store)
             yield
 
 

@@ -17,6 +17,7 @@ _WHEELS = (
     "duckdb",
     "onnxruntime",
     "rapidocr",
+    "py3langid",
 )
 
 

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-from curation.corpus import FEATURE_TABLES, Corpus
-from schemas.tables import CAPTIONS, CLIPS, DECISIONS, SELECTIONS, SHARDS, SOURCES, TABLES, Table
+from curation.corpus import MEASURED_TABLES, Corpus
+from schemas.tables import CAPTIONS, CHECKS, CLIPS, DECISIONS, SELECTIONS, SHARDS, SOURCES, TABLES, Table
 
-FEATURES = tuple(TABLES[name] for name in FEATURE_TABLES)
+MEASURED = tuple(TABLES[name] for name in MEASURED_TABLES)
 
 PREFIX = {
     "sources": "source",
-    **{t: t for t in FEATURE_TABLES},
+    "text": "text",
     "captions": "caption",
     "selections": "selection",
     "shards": "shard",
@@ -31,13 +31,19 @@ def joined_name(table: str, column: str) -> str:
     return column if not prefix or column.startswith(prefix) else f"{prefix}_{column}"
 
 
-def joined_columns(table: Table, keys: Iterable[str] = ("clip_id", "source_id")) -> list[tuple[str, str]]:
+VECTORS = ("embedding",)
+"""Columns that no rule can use and that are large: never part of the wide row."""
+
+
+def joined_columns(table: Table, keys: Iterable[str] = ("clip_id", "source_id", *VECTORS)) -> list[tuple[str, str]]:
     """(column, name in the wide row) of a joined table, without the keys it is joined by. `clips` and joins keep their order."""
     return [(c, joined_name(table.name, c)) for c in table.names if c not in set(keys)]
 
 
 CLIPS_ALL: list[tuple[str, str, str]] = [("clips", c, c) for c in CLIPS.names] + [
-    (t.name, c, n) for t in (SOURCES, *FEATURES, SELECTIONS, CAPTIONS, DECISIONS, SHARDS) for c, n in joined_columns(t)
+    (t.name, c, n)
+    for t in (SOURCES, *MEASURED, SELECTIONS, CAPTIONS, CHECKS, DECISIONS, SHARDS)
+    for c, n in joined_columns(t)
 ]
 """(table, column, name in the wide row) for every column of `clips_all`."""
 
@@ -47,14 +53,20 @@ def scan_schema() -> pa.Schema:
     return pa.schema([*CLIPS.arrow, *_fields(SOURCES)])
 
 
+def measured_schema(tables: Iterable[str]) -> pa.Schema:
+    """Columns that are known when the scan and these tables are there."""
+    wanted = set(tables)
+    return pa.schema([*scan_schema(), *(field for t in MEASURED if t.name in wanted for field in _fields(t))])
+
+
 def select_schema() -> pa.Schema:
-    """Columns that rules of `select` may use: those of the scan, and the features."""
-    return pa.schema([*scan_schema(), *(field for table in FEATURES for field in _fields(table))])
+    """Columns that rules of `select` may use: those of the scan, the features, and the duplicates."""
+    return measured_schema(MEASURED_TABLES)
 
 
 def caption_schema() -> pa.Schema:
-    """Columns that rules of `judge` may use: those of `select` and the captions."""
-    return pa.schema([*select_schema(), *_fields(CAPTIONS)])
+    """Columns that rules of `judge` may use: those of `select`, the captions, and what was found out about them."""
+    return pa.schema([*select_schema(), *_fields(CAPTIONS), *_fields(CHECKS)])
 
 
 def wide_schema() -> pa.Schema:
@@ -71,19 +83,17 @@ def read_scanned(corpus: Corpus, part: int) -> pa.Table:
     return _beside(clips, sources.take(rows), joined_columns(SOURCES))
 
 
-def read_measured(corpus: Corpus, part: int, features: Mapping[str, str]) -> pa.Table:
-    """A part's clips with the columns of their sources and of every feature, in the order of the clips.
+def read_measured(corpus: Corpus, part: int, folders: Mapping[str, str]) -> pa.Table:
+    """A part's clips with the columns of their sources and of all that was measured of them, in the order of the clips.
 
     Args:
-        features: feature's table → folder of the variant to read. The columns of the others, and of clips without a row, are NULL.
+        folders: table → folder of the variant to read. The columns of the others, and of clips without a row, are NULL.
     """
     wide = read_scanned(corpus, part)
-    ids = wide.column("clip_id").to_pylist()
-    for table in FEATURES:
-        folder = features.get(table.name)
-        found = table.arrow.empty_table() if folder is None else corpus.read(table.name, part, folder)
-        place = {c: i for i, c in enumerate(found.column("clip_id").to_pylist())}
-        wide = _beside(wide, found.take(pa.array([place.get(c) for c in ids], pa.int64())), joined_columns(table))
+    for table in MEASURED:
+        folder = folders.get(table.name)
+        columns = ["clip_id", *(c for c, _ in joined_columns(table))]
+        wide = _add(wide, None if folder is None else corpus.read(table.name, part, folder, columns), table)
     return wide
 
 
@@ -94,6 +104,19 @@ def add_captions(wide: pa.Table, captions: pa.Table) -> pa.Table:
     kept = wide.take(pa.array([i for i, c in enumerate(ids) if c in place], pa.int64()))
     rows = pa.array([place[c] for c in ids if c in place], pa.int64())
     return _beside(kept, captions.take(rows), joined_columns(CAPTIONS))
+
+
+def add_checks(wide: pa.Table, checks: pa.Table | None) -> pa.Table:
+    """The rows of ``wide`` with what was found out about their captions; NULL where nothing was."""
+    return _add(wide, checks, CHECKS)
+
+
+def _add(wide: pa.Table, found: pa.Table | None, table: Table) -> pa.Table:
+    """``wide`` with a table's columns beside it, NULL where it has no row."""
+    found = table.arrow.empty_table() if found is None else found
+    place = {c: i for i, c in enumerate(found.column("clip_id").to_pylist())}
+    rows = pa.array([place.get(c) for c in wide.column("clip_id").to_pylist()], pa.int64())
+    return _beside(wide, found.take(rows), joined_columns(table))
 
 
 def _beside(left: pa.Table, right: pa.Table, columns: list[tuple[str, str]]) -> pa.Table:

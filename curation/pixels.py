@@ -22,6 +22,7 @@ _SAME_SIZE = int(Interpolation.POINT | Interpolation.BITEXACT)
 stores it at half size undoes."""
 _BT709 = 1  # AVCOL_SPC_BT709
 _TURN = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+LEAST_ROWS = 1.66
 _PLANAR_LUMA = ("yuv", "nv12", "nv16", "nv21", "gray", "p010", "p012", "p016", "p210")
 
 
@@ -41,6 +42,34 @@ def _even(size: tuple[int, int]) -> tuple[int, int]:
     return max(2, size[0] // 2 * 2), max(2, size[1] // 2 * 2)
 
 
+def rows_apart(rows: int, small_rows: int) -> int:
+    """Every how many rows of a frame are enough for its small picture."""
+    return max(1, int(rows / (LEAST_ROWS * small_rows)))
+
+
+class _Thin:
+    """A frame of every n-th row of planar frames of one size and format."""
+
+    def __init__(self, frame: VideoFrame, every: int) -> None:
+        self._every = every
+        self._frame = VideoFrame(frame.width, frame.height // every // 2 * 2, frame.format.name)
+        self._rows = [_rows(plane) for plane in self._frame.planes]
+
+    def fill(self, frame: VideoFrame) -> VideoFrame:
+        """The rows of ``frame``. The next call writes over them."""
+        for rows, plane in zip(self._rows, frame.planes, strict=True):
+            source = _rows(plane)[:: self._every]
+            width = min(rows.shape[1], source.shape[1])
+            np.copyto(rows[:, :width], source[: len(rows), :width])
+        self._frame.colorspace, self._frame.color_range = frame.colorspace, frame.color_range
+        return self._frame
+
+
+def _rows(plane: VideoPlane) -> np.ndarray:
+    """(rows, bytes) uint8: a view of a plane, with the padding of its rows."""
+    return np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+
+
 class FrameMaker:
     """Turns decoded frames of one source into :class:`Frame`; sizes are worked out once.
 
@@ -54,6 +83,8 @@ class FrameMaker:
         self._turn = _TURN.get(probe.rotation)
         self._small = self._stored(_even(fit_long_side(probe.width, probe.height, SMALL_SIDE)))
         self._reformatter = VideoReformatter()
+        self._thin_key = ("", 0, 0)
+        self._thin: _Thin | None = None
 
     def _stored(self, shown: tuple[int, int]) -> tuple[int, int]:
         """A size as displayed, as it lies before the turn."""
@@ -62,7 +93,7 @@ class FrameMaker:
     def make(self, frame: VideoFrame, index: int, pts: int, *, with_luma: bool) -> Frame:
         """One :class:`Frame`. The luma plane is a view into the decoder's buffer where the format is 8-bit planar."""
         small = self._reformatter.reformat(
-            frame, width=self._small[0], height=self._small[1], format="yuv420p", interpolation=_AREA,
+            self._thinned(frame), width=self._small[0], height=self._small[1], format="yuv420p", interpolation=_AREA,
             dst_color_range=ColorRange.JPEG, threads=1,
         )  # fmt: skip
         gray, cb, cr = (self._plane(plane) for plane in small.planes)
@@ -80,6 +111,14 @@ class FrameMaker:
             full_range=int(frame.color_range) == 2
             or frame.format.name.startswith(("yuvj", "rgb", "bgr", "gbr", "pal")),
         )
+
+    def _thinned(self, frame: VideoFrame) -> VideoFrame:
+        """The frame with as few of its rows as the small one needs, or itself."""
+        key = (frame.format.name, frame.width, frame.height)
+        if key != self._thin_key:
+            self._thin_key, every = key, rows_apart(frame.height, self._small[1])
+            self._thin = _Thin(frame, every) if every > 1 and frame.format.is_planar else None
+        return frame if self._thin is None else self._thin.fill(frame)
 
     def _plane(self, plane: VideoPlane) -> np.ndarray:
         """A small plane, upright, without the padding of its rows."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from curation.child import sha256_of
 from curation.corpus import Corpus
+from curation.forgotten import Forgotten, listing_hash, place_hash, refuse_unfinished
 from curation.listing import Entry, uri_to_path
 from curation.segments import Piece, divide
 from schemas.errors import ERROR_CODES, ErrorCode
@@ -44,6 +45,8 @@ class Planned:
     new: int
     known: int
     changed: int
+    forgotten: int = 0
+    """Sources that this corpus was told to forget; they stay out."""
 
 
 def group(entries: Sequence[Entry], settings: Plan) -> Iterator[list[Entry]]:
@@ -71,20 +74,29 @@ def extend_plan(
 ) -> Planned:
     """Append parts for sources that the plan does not hold yet. Old parts stay as they are.
 
-    A known file with another size or modification time counts as a new source only if its content differs.
+    A known file with another size or modification time counts as a new source only if its content differs. A file that was
+    forgotten is not planned again, whether or not it was touched since; the scan refuses its content under other names.
 
     Args:
         divider: looks into large files and says in which pieces they are to be scanned.
+
+    Raises:
+        UsageError: a forgetting was begun and not finished.
     """
+    refuse_unfinished(corpus.store)
+    forgotten = Forgotten.read(corpus.store)
     known = {row["uri"]: row for row in _planned_rows(corpus)}
     taken = {row["rel_path"] for row in known.values()}
     hashes: dict[str, set[str]] | None = None
     fresh: list[Entry] = []
-    seen = changed = 0
+    seen = changed = left_out = 0
     for entry in entries:
         if limit is not None and seen + len(fresh) >= limit:
             break
         old = known.get(entry.uri)
+        if old is None and is_forgotten(entry, forgotten):
+            left_out += 1
+            continue
         if old is not None:
             same = old["bytes"] == entry.size and old["mtime_ns"] == entry.mtime_ns
             if not same and entry.size is not None:
@@ -100,7 +112,15 @@ def extend_plan(
         taken.add(entry.rel_path)
         fresh.append(entry)
     made = _append(corpus, fresh, divider)
-    return Planned(made, new=len(fresh) - changed, known=seen, changed=changed)
+    return Planned(made, new=len(fresh) - changed, known=seen, changed=changed, forgotten=left_out)
+
+
+def is_forgotten(entry: Entry, forgotten: Forgotten) -> bool:
+    """Whether this is a forgotten file in its old place. Only there is it worth reading one that looks different now."""
+    if place_hash(entry.uri) not in forgotten.places:
+        return False
+    untouched = listing_hash(entry.uri, entry.size, entry.mtime_ns) in forgotten.listings
+    return untouched or _content_of(entry.uri) in forgotten.contents
 
 
 def _append(corpus: Corpus, entries: Sequence[Entry], divider: Divider) -> list[int]:
@@ -149,7 +169,12 @@ def _content_of(uri: str) -> str | None:
 
 
 def retry_failed(corpus: Corpus, divider: Divider = divide) -> Planned:
-    """Append parts with the sources that failed for a reason that may have passed. Their newest row will count."""
+    """Append parts with the sources that failed for a reason that may have passed. Their newest row will count.
+
+    Raises:
+        UsageError: a forgetting was begun and not finished.
+    """
+    refuse_unfinished(corpus.store)
     planned: dict[str, dict[str, Any]] = {}
     latest: dict[str, dict[str, Any]] = {}
     scanned = corpus.scanned()

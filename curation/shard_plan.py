@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from curation.corpus import Corpus
+from curation.shard_numbers import next_number, note_number
 from curation.shards import PlannedClip, estimate_bytes, plan_shards
 from curation.variants import Variant
 from schemas.recipe import Export
@@ -74,13 +75,15 @@ def extend_shard_plan(
                 part_of[row["clip_id"]] = part
                 size = estimate_bytes(row["width"], row["height"], row["fps"], row["duration_s"], settings)
                 clips.append(PlannedClip(row["clip_id"], part, size))
-    made = plan_shards(clips, shard_mb=settings.shard_mb, shard_samples=settings.shard_samples, first_shard=len(plan))
+    there = corpus.store.exists(plan_path(variant))
+    following = next_number(corpus.store.read_table(plan_path(variant))) if there else 0
+    made = plan_shards(clips, shard_mb=settings.shard_mb, shard_samples=settings.shard_samples, first_shard=following)
     for shard, members in made:
         plan[shard] = [(clip, part_of[clip]) for clip in members]
     rows = [{"shard": s, "clip_id": c, "part": p} for s, members in plan.items() for c, p in members]
     schema = SHARD_PLAN.arrow
     schema = schema.with_metadata({**(schema.metadata or {}), b"stiv_parts": str(len(parts)).encode()})
-    corpus.store.commit_table(plan_path(variant), pa.Table.from_pylist(rows, schema=schema))
+    corpus.store.commit_table(plan_path(variant), note_number(pa.Table.from_pylist(rows, schema=schema), following))
     return plan
 
 

@@ -6,21 +6,42 @@ same name with another fingerprint is an error, or with ``replace`` a new build 
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from curation.corpus import Corpus, differences, table_folder
 from schemas.errors import UsageError, VariantError
 from schemas.ids import fingerprint
+from schemas.recipe_learned import CHAT_LIMITS
 
-ALGORITHM = {"text": 1, "selections": 1, "captions": 1, "decisions": 1, "shards": 1}
+ALGORITHM = {
+    "text": 1,
+    "embeddings": 1,
+    "scores": 1,
+    "duplicates": 1,
+    "selections": 1,
+    "captions": 2,
+    "checks": 1,
+    "decisions": 1,
+    "shards": 1,
+}
 """Version of what each stage does; raise one when the same settings would give other rows."""
+
+LIMITS: dict[str, frozenset[str]] = {
+    "embeddings": frozenset({"batch", "device", "model", "weights", "aesthetic_head"}),
+}
+"""Table → settings that may change under a variant's name: they decide how it is made, or say where a model lies whose content is an input."""
 
 COMMAND = {
     "text": "features",
+    "embeddings": "features",
+    "scores": "features",
+    "duplicates": "dedup",
     "selections": "select",
     "captions": "caption",
+    "checks": "check",
     "decisions": "judge",
     "shards": "export",
 }
@@ -57,10 +78,24 @@ class Variant:
 
 
 def identity(table: str, settings: dict[str, Any], inputs: dict[str, dict[str, str]]) -> str:
-    """Fingerprint of a variant. Names of inputs do not count, their content does."""
+    """Fingerprint of a variant. Names of inputs do not count, their content does; nor do settings that are limits."""
     return fingerprint(
-        {"settings": settings, "inputs": {k: v["fingerprint"] for k, v in inputs.items()}, "version": ALGORITHM[table]}
+        {
+            "settings": essential(table, settings),
+            "inputs": {k: v["fingerprint"] for k, v in inputs.items()},
+            "version": ALGORITHM[table],
+        }
     )
+
+
+def essential(table: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings on which a table's rows depend."""
+    kept = {k: v for k, v in settings.items() if k not in LIMITS.get(table, ())}
+    if "chats" in kept:
+        kept["chats"] = {
+            name: {k: v for k, v in chat.items() if k not in CHAT_LIMITS} for name, chat in kept["chats"].items()
+        }
+    return kept
 
 
 def is_current(variant: Variant) -> bool:
@@ -119,6 +154,10 @@ def prepare(
     if current is not None and current.fingerprint == wanted:
         if not dry:
             corpus.store.remove(_path(table, _new(name)))  # a replacement that was begun and is not wanted any more
+        if current.settings != settings:
+            current = dataclasses.replace(current, settings=settings)  # other limits
+            if not dry:
+                _write(corpus, current)
         return current
     if current is not None and not replace and _is_bare(corpus, current):
         # Nothing was made under these settings, as when the first run was refused: there is nothing to protect.
@@ -146,7 +185,7 @@ def prepare(
 
 def resolve(corpus: Corpus, variant: Variant, resolved: dict[str, Any]) -> Variant:
     """Keep numbers worked out for the variant."""
-    done = replace(variant, resolved=resolved)
+    done = dataclasses.replace(variant, resolved=resolved)
     _write(corpus, done)
     return done
 
@@ -161,7 +200,7 @@ def switch(corpus: Corpus, variant: Variant) -> Variant:
     store.remove(_path(table, _old(name)))
     store.move(_path(table, name), _path(table, _old(name)))
     _finish_switch(corpus, table, name)
-    return replace(variant, folder=name)
+    return dataclasses.replace(variant, folder=name)
 
 
 def stale_reasons(corpus: Corpus, variant: Variant) -> list[str]:
@@ -240,7 +279,7 @@ def _write(corpus: Corpus, variant: Variant) -> None:
 def _conflict(
     corpus: Corpus, table: str, name: str, current: Variant, settings: dict[str, Any], inputs: dict[str, dict[str, str]]
 ) -> str:
-    old_settings, new_settings = dict(current.settings), dict(settings)
+    old_settings, new_settings = essential(table, current.settings), essential(table, settings)
     if old_settings.get("score_all") != new_settings.get("score_all"):
         # Which clips are looked at follows from that: the rules come and go with it.
         old_settings.pop("rules", None)

@@ -1,4 +1,4 @@
-"""The main job, end to end: list, plan, scan, features, select, caption, judge, export, report."""
+"""The main job, end to end: list, plan, scan, features, dedup, select, caption, check, judge, export, report."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from curation.corpus import Corpus, check_target
+from curation.forgotten import Forgotten
 from curation.listing import Entry, list_inputs
-from curation.planning import Planned, extend_plan, group
+from curation.planning import Planned, extend_plan, group, is_forgotten
 from curation.storage import Store, is_uri
 from pipelines.dividing import Divider
 from pipelines.run import Options, missing_parts, part_stages, prepare_variants, run
 from schemas.errors import UsageError
 from schemas.recipe import CurateRecipe
 
-ALL_STAGES = ("scan", "features", "select", "caption", "judge", "export")
+ALL_STAGES = ("scan", "features", "dedup", "select", "caption", "check", "judge", "export")
 
 
 def list_and_check(inputs: Sequence[str], out: str) -> list[Entry]:
@@ -65,21 +66,24 @@ def dry_run(
 ) -> dict[str, Any]:
     """What a run would do. Writes nothing; a changed file counts as known here, since its content is not read."""
     known: set[str] = set()
+    forgotten = Forgotten(())
     if corpus is not None:
+        forgotten = Forgotten.read(corpus.store)
         for part in corpus.parts():
             known.update(corpus.read("plan", part, columns=["uri"]).column("uri").to_pylist())
     listed = list(entries[:limit] if limit is not None else entries)
-    fresh = [e for e in listed if e.uri not in known]
+    fresh = [e for e in listed if e.uri not in known and not is_forgotten(e, forgotten)]
     parts = list(group(fresh, recipe.plan))
     missing: dict[str, int] = {}
     stages = part_stages(recipe, ALL_STAGES)
-    made = {} if corpus is None else prepare_variants(corpus, recipe, [s.name for s in stages], options, dry=True)
+    made = {} if corpus is None else prepare_variants(corpus, recipe, [s.command for s in stages], options, dry=True)
     for stage in stages:
         missing[stage.name] = len(parts) + (0 if corpus is None else len(missing_parts(corpus, [stage], made)))
     return {
         "sources": len(listed),
         "new": len(fresh),
-        "known": len(listed) - len(fresh),
+        "known": sum(e.uri in known for e in listed),
+        "forgotten": sum(e.uri not in known for e in listed) - len(fresh),
         "bytes": sum(e.size or 0 for e in fresh),
         "parts": len(parts),
         "missing": missing,

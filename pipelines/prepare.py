@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from curation import variants
-from curation.corpus import FEATURE_TABLES, VARIANT_TABLES, Corpus
+from curation.corpus import MEASURED_TABLES, VARIANT_TABLES, Corpus
 from curation.variants import Variant
-from pipelines.chain import FEATURES, PART_STAGES, Stage
-from pipelines.stages import features
-from pipelines.stages.choose import needs_features
+from pipelines.chain import PART_STAGES, SCAN, Stage
+from pipelines.variant_settings import TURN_OFF, enabled, models_of, reads, settings_of
 from schemas.errors import UsageError, VariantError
 from schemas.recipe import CurateRecipe
-
-SECTION = {"selections": "select", "captions": "captions", "decisions": "judge", "shards": "export"}
-"""Table → section of the recipe that makes it. Features have a section for each kind."""
-
-TABLE_OF = {command: table for table, command in variants.COMMAND.items()}
-
-_WITHOUT = "; or leave text out with --set features.text.enabled=false"
 
 
 @dataclass(frozen=True)
@@ -37,39 +28,8 @@ class Options:
 
 
 def part_stages(recipe: CurateRecipe, wanted: Sequence[str]) -> list[Stage]:
-    """The wanted stages of a part, in order. Features that are off are no stage."""
-    return [s for s in PART_STAGES if s.name in wanted and (s is not FEATURES or recipe.features.text.enabled)]
-
-
-def reads(recipe: CurateRecipe, table: str) -> tuple[str, ...]:
-    """Tables whose variants a table is made from."""
-    return {
-        "selections": ("text",) if recipe.features.text.enabled else (),
-        "captions": ("selections",),
-        "decisions": ("selections", "captions"),
-        "shards": ("decisions", "captions"),
-    }.get(table, ())
-
-
-def stored_recipe(corpus: Corpus, name: str) -> dict[str, Any]:
-    """The settings under which a corpus and its variants of this name were made, as a recipe; what was not made is left out."""
-    base: dict[str, Any] = corpus.recipe.model_dump(mode="json", include={"plan", "scan"})
-    for table, section in SECTION.items():
-        found = variants.load(corpus, table, name)
-        if found is not None:
-            base[section] = found.settings
-    selections = variants.load(corpus, "selections", name)
-    given = selections.inputs.get("text") if selections is not None else None
-    text = variants.load(corpus, "text", name) or (variants.load(corpus, "text", given["name"]) if given else None)
-    if text is not None:
-        base["features"] = {"text": features.text_section(text.settings)}
-        if selections is None and text.settings["rules"]:
-            # The clips were chosen by these rules; the dear ones are not known yet.
-            dear = [r.model_dump(mode="json") for r in CurateRecipe().select.rules if needs_features(r)]
-            base["select"] = {"rules": [*text.settings["rules"], *dear]}
-    elif selections is not None:
-        base["features"] = {"text": {"enabled": False}}
-    return base
+    """The stages of a part that these commands run, in order. What is turned off is no stage."""
+    return [s for s in PART_STAGES if s.command in wanted and (s is SCAN or enabled(recipe, s.table))]
 
 
 def prepare_variants(
@@ -77,36 +37,87 @@ def prepare_variants(
 ) -> dict[str, Variant]:
     """Find or begin the variants that a run writes, and find those that it only reads.
 
+    What would come out the same under this name as it already is under another is not made again: the run goes on with that one.
+
     Raises:
         VariantError: a variant of that name was made with other settings, or a needed one is missing.
-        UsageError: two inputs do not belong together, or a network is not installed.
+        UsageError: two inputs do not belong together, or a model is not there.
     """
     made: dict[str, Variant] = {}
-    settings = recipe.model_dump(mode="json")
     scan = {"corpus": {"name": "scan", "fingerprint": corpus.facts["fingerprint"]}}
-    skipped = {t for t in FEATURE_TABLES if not recipe.features.text.enabled}
     for table in (*VARIANT_TABLES, "shards"):
-        if table in skipped or table not in {TABLE_OF[s] for s in wanted if s in TABLE_OF}:
+        if variants.COMMAND[table] not in wanted or not enabled(recipe, table):
             continue
         for other in reads(recipe, table):
             if other not in made:
                 made[other] = _needed(corpus, other, options)
-        if table == "text":
-            made[table] = _prepare_text(corpus, recipe, options, scan, dry=dry)
-            continue
+        settings = settings_of(recipe, table)
         inputs = {other: made[other].as_input() for other in reads(recipe, table)} or scan
-        made[table] = variants.prepare(
-            corpus, table, options.name, settings[SECTION[table]], inputs, replace=options.replace, dry=dry
+        if table in MEASURED_TABLES and scan.keys() - inputs.keys():
+            inputs = {**scan, **inputs}
+        inputs = {**inputs, **models_of(recipe, table)}
+        made[table] = (
+            _equal(corpus, table, options.name, settings, inputs)
+            or _chosen_with(corpus, table, options.name, settings, inputs)
+            or variants.prepare(corpus, table, options.name, settings, inputs, replace=options.replace, dry=dry)
         )
-        if table == "decisions":
-            _check_same(made, "captions", "selections", "caption")
-        if table == "shards":
-            _check_same(made, "decisions", "captions", "judge")
-    given = made["selections"].inputs.get("text") if "selections" in made else None
-    if given is not None and "text" not in made:
-        made["text"] = variants.need(corpus, "text", given["name"])
-        _check_same(made, "selections", "text", "select")
+        for made_from, other, command in _PAIRS.get(table, ()):
+            if made_from in made and other in made[made_from].inputs:
+                _check_same(made, made_from, other, command)
+    if "selections" in made:
+        # The same measurements for `judge` as for `select`.
+        for table, given in made["selections"].inputs.items():
+            if table in MEASURED_TABLES and table not in made:
+                made[table] = variants.need(corpus, table, given["name"])
+            if table in MEASURED_TABLES:
+                _check_same(made, "selections", table, "select")
     return made
+
+
+_PAIRS = {
+    "checks": (),
+    "decisions": (("captions", "selections", "caption"), ("checks", "captions", "check")),
+    "shards": (("decisions", "captions", "judge"),),
+}
+"""Table → (made from, table, command): inputs of it of which one was made from the other, and what makes them fit."""
+
+
+def _equal(corpus: Corpus, table: str, name: str, settings: dict, inputs: dict) -> Variant | None:
+    """A variant of another name with the very same rows, where this name has none: measurements and selections only.
+
+    Captions and what follows are what a name is mostly given for, and are always written under it.
+    """
+    if table not in (*MEASURED_TABLES, "selections") or variants.load(corpus, table, name) is not None:
+        return None
+    wanted = variants.identity(table, settings, inputs)
+    for other in sorted(corpus.variants(table), key=lambda n: (n != "default", n)):
+        found = variants.load(corpus, table, other)
+        if found is not None and found.fingerprint == wanted:
+            return found
+    return None
+
+
+def _chosen_with(corpus: Corpus, table: str, name: str, settings: dict, inputs: dict) -> Variant | None:
+    """The duplicates that a selection of this name was made with, where it has none of its own.
+
+    `stiv select --name NEW` with other rules reads what another name has; to go on with `stiv curate --name NEW` must not ask for a
+    search of its own, which would differ by those rules alone.
+    """
+    if table != "duplicates" or variants.load(corpus, table, name) is not None:
+        return None
+    selections = variants.load(corpus, "selections", name)
+    given = selections.inputs.get(table) if selections is not None else None
+    other = variants.load(corpus, table, given["name"]) if given is not None else None
+    if other is None or not variants.is_current(other):
+        return None
+
+    def but_rules(values: dict) -> dict:
+        return {k: v for k, v in values.items() if k != "rules"}
+
+    same_inputs = {k: v["fingerprint"] for k, v in other.inputs.items()} == {
+        k: v["fingerprint"] for k, v in inputs.items()
+    }
+    return other if same_inputs and but_rules(other.settings) == but_rules(settings) else None
 
 
 def _needed(corpus: Corpus, table: str, options: Options) -> Variant:
@@ -115,25 +126,10 @@ def _needed(corpus: Corpus, table: str, options: Options) -> Variant:
     try:
         return variants.need(corpus, table, name)
     except VariantError as error:
-        if table not in FEATURE_TABLES:
+        if table not in TURN_OFF:
             raise
-        raise VariantError(error.message, fix=error.fix.removesuffix(".") + _WITHOUT + ".") from None
-
-
-def _prepare_text(
-    corpus: Corpus, recipe: CurateRecipe, options: Options, scan: dict[str, dict[str, str]], *, dry: bool
-) -> Variant:
-    settings = features.text_settings(recipe)
-    inputs = {**scan, "model": features.text_model()}
-    selections = variants.load(corpus, "selections", options.name)
-    if selections is not None and variants.load(corpus, "text", options.name) is None:
-        # `stiv select --name NEW` read what another name has: go on with that, where this one would have the very same clips. Else it
-        # gets its own, for which nothing is measured twice, and a selection that read the other one has to be made again.
-        given = selections.inputs.get("text")
-        other = variants.load(corpus, "text", given["name"]) if given is not None else None
-        if other is not None and other.fingerprint == variants.identity("text", settings, inputs):
-            return other
-    return variants.prepare(corpus, "text", options.name, settings, inputs, replace=options.replace, dry=dry)
+        fix = f"{error.fix.removesuffix('.')}; or leave it out with --set {TURN_OFF[table]}."
+        raise VariantError(error.message, fix=fix) from None
 
 
 def _check_same(made: dict[str, Variant], made_from: str, table: str, command: str) -> None:

@@ -21,6 +21,9 @@ from schemas.recipe import Scan
 
 LINE_EVERY_S = 10.0
 
+_TABLE = {"text": "text", "embed": "embeddings", "score": "scores"}
+"""Stages that measure stills → table."""
+
 
 @dataclass
 class Counts:
@@ -41,16 +44,21 @@ class Counts:
     resumed_cuts: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
     captioners: Counter[str] = field(default_factory=Counter)
-    text_clips: int = 0
-    text_stills: int = 0
-    text_reused: int = 0
-    text_skipped: int = 0
+    looked_clips: Counter[str] = field(default_factory=Counter)
+    """Table of features → clips measured; the others likewise."""
+    looked_stills: Counter[str] = field(default_factory=Counter)
+    looked_reused: Counter[str] = field(default_factory=Counter)
+    looked_skipped: Counter[str] = field(default_factory=Counter)
+    asked: dict[str, Counter[str]] = field(default_factory=dict)
+    """Chat model → questions asked, reused, failed, retries, tokens, and cost in US dollars."""
     source_frames: int = 0
     analysis_frames: int = 0
     run_up_frames: int = 0
     rescanned_frames: int = 0
     export_frames: int = 0
     cpu_s: Counter[str] = field(default_factory=Counter)
+    found: list[str] = field(default_factory=list)
+    """What a stage found out, in words, as opposed to ``notes``: what people should look at."""
     notes: list[str] = field(default_factory=list)
     failed_cuts: list[str] = field(default_factory=list)
 
@@ -95,6 +103,11 @@ class Progress:
             what = ", ".join(plural(int(n), key.removesuffix("s")) for key, n in totals.items() if key != "bytes")
             self._console.print(f"{name}: {what}", highlight=False)
             self._last_line = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """A line for people, above the display."""
+        if not self._quiet:
+            self._console.print(text, highlight=False, markup=False)
 
     def handle(self, event: Event) -> None:
         """Take one event.
@@ -148,9 +161,9 @@ class Progress:
             self._done["parts"] = self._done.get("parts", 0) + 1
         if event["stage"] == "scan":
             self._seen.pop(event["part"], None)
-        if event["stage"] == "features":
-            c.text_reused += event["reused"]
-            c.text_skipped += event["skipped"]
+        if event["stage"] in _TABLE:
+            c.looked_reused[_TABLE[event["stage"]]] += event.get("reused", 0)
+            c.looked_skipped[_TABLE[event["stage"]]] += event.get("skipped", 0)
         elif event["stage"] == "select":
             c.selected += event["kept"]
         elif event["stage"] == "judge":
@@ -162,9 +175,16 @@ class Progress:
 
     def _feature(self, event: Event) -> None:
         c = self.counts
-        c.text_clips += event["clips"]
-        c.text_stills += event["stills"]
+        c.looked_clips[event["feature"]] += event["clips"]
+        c.looked_stills[event["feature"]] += event["stills"]
         c.cpu_s[event["feature"]] += event["cpu_s"]
+
+    def _captioned(self, event: Event) -> None:
+        self._done["captioned"] = self._done.get("captioned", 0) + event["clips"]
+
+    def _asked(self, event: Event) -> None:
+        told = self.counts.asked.setdefault(event["who"], Counter())
+        told.update({key: value for key, value in event.items() if key not in ("kind", "who")})
 
     def _clip(self, event: Event) -> None:
         c = self.counts
@@ -184,12 +204,19 @@ class Progress:
         if not self._quiet:
             self._console.print(f"note: {event['text']}", style="yellow", highlight=False, markup=False)
 
+    def _found(self, event: Event) -> None:
+        self.counts.found.append(event["text"])
+        self.say(event["text"])
+
     _takers: ClassVar[dict[str, Callable[[Progress, Event], None]]] = {
         "source": _source,
         "part": _part,
         "feature": _feature,
+        "captioned": _captioned,
+        "asked": _asked,
         "clip": _clip,
         "note": _note,
+        "found": _found,
     }
 
     # Display ---------------------------------------------------------------------------------------------------------
@@ -216,8 +243,13 @@ class Progress:
             facts.append(("clips", f"{c.clips:,}"))
         if self._fresh > 0:
             facts.append(("speed", f"{self._fresh / spent:,.1f} source h/h"))
-        if c.text_clips:
-            facts.append(("looked at for text", f"{c.text_clips:,}"))
+        if c.looked_clips:
+            facts.append(("looked at", f"{max(c.looked_clips.values()):,}"))
+        if self._done.get("captioned"):
+            facts.append(("captioned", f"{self._done['captioned']:,.0f}"))
+        usd = sum(float(told["usd"]) for told in c.asked.values())
+        if usd:
+            facts.append(("spent", f"${usd:,.2f}"))
         if c.judged:
             facts.append(("kept", f"{c.kept / c.judged:.0%}"))
         failed = c.statuses["error"] + c.cut["failed"]

@@ -19,11 +19,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from curation.shots.backends import needs_network
-from pipelines.chain import SCAN, STAGES, Stage
+from pipelines.chain import EMBED, SCAN, STAGES, Stage
 from pipelines.children import close_stdin
 from pipelines.context import Context, Emit, Event, Worker
 from pipelines.failures import internal_error
+from pipelines.variant_settings import chats_of, checks_agreement
 from schemas.errors import StivError, UsageError
+from schemas.recipe import CurateRecipe
 
 MAX_CHILDREN = 8
 """Children of one actor: an actor is also the unit that autoscaling adds and that a failure takes away."""
@@ -46,16 +48,21 @@ class Pool:
     children: int
     cpus: float
     memory: int
+    gpus: float = 0.0
 
 
-def size_pools(stages: Sequence[Stage], units: int, nodes: Sequence[tuple[float, float]]) -> dict[str, Pool]:
+def size_pools(
+    stages: Sequence[Stage], units: int, nodes: Sequence[tuple[float, float]], gpus: float = 0.0
+) -> dict[str, Pool]:
     """How many actors each stage gets at most, and what each reserves. Pure; at least one actor of every stage fits.
 
     Native stages of one chain share the processors: each may have a child for every CPU, and reserves its part of it. So the
-    one that has work takes what the other leaves.
+    one that has work takes what the other leaves. A stage with a network counts as one of them where there is no GPU; where there
+    are some, it gets an actor for each, or for a part of each where several such stages share them.
 
     Args:
         nodes: (CPUs, bytes of memory) of each node of the cluster.
+        gpus: GPUs of the whole cluster.
 
     Raises:
         UsageError: not even one actor per stage fits on the largest node.
@@ -67,32 +74,60 @@ def size_pools(stages: Sequence[Stage], units: int, nodes: Sequence[tuple[float,
             f"The Ray cluster has {total:g} CPUs (largest node: {largest:g}); curation needs a node with at least one.",
             fix="Start Ray with more CPUs (`ray start --num-cpus=…`), or use --executor inline.",
         )
-    native = [s for s in stages if s.native]
-    light = sum(s.memory_mb for s in stages if not s.native) * 1_000_000
+    on_gpu = [s for s in stages if s.load == "model"] if gpus >= 1 else []
+    busy = [s for s in stages if s.load in ("native", "model") and s not in on_gpu]
+    native = [s for s in busy if s.load == "native"]
+    fixed = sum(s.memory_mb for s in stages if s not in native) * 1_000_000
     each = sum(s.memory_mb for s in native) * 1_000_000
-    children = max(1, min(MAX_CHILDREN, int(largest), int((room - light) // each) if each else MAX_CHILDREN))
-    if light + children * each > room:
+    children = max(1, min(MAX_CHILDREN, int(largest), int((room - fixed) // each) if each else MAX_CHILDREN))
+    if fixed + children * each > room:
         raise UsageError(
             f"The largest Ray node has {room / 1e9:.1f} GB of memory; {', '.join(s.name for s in stages)} together "
-            f"need at least {(light + each) / 1e9:.1f} GB there.",
+            f"need at least {(fixed + each) / 1e9:.1f} GB there.",
             fix="Use a machine with more memory, or --executor inline with --jobs 1, which reserves none.",
         )
     pools: dict[str, Pool] = {}
     for stage in stages:
         memory = stage.memory_mb * 1_000_000
-        if stage.native:
-            fits = [int(min(cpus // children, (free - light) // (children * each))) for cpus, free in nodes]
+        if stage in on_gpu:
+            share = min(1.0, gpus / len(on_gpu))
+            actors = max(1, min(int(gpus / share / len(on_gpu)), units))
+            pools[stage.name] = Pool(actors, 1, LIGHT_CPUS, memory, share)
+        elif stage.load == "cpu":
+            actors = max(1, min(sum(int(min(cpus, free // memory)) for cpus, free in nodes), units))
+            pools[stage.name] = Pool(actors, 1, NATIVE_SHARE, memory)
+        elif stage in busy:
+            fits = [
+                int(min(cpus // children, (free - fixed) // (children * each) if each else cpus // children))
+                for cpus, free in nodes
+            ]
             actors = max(1, min(sum(max(0, n) for n in fits), units))
-            pools[stage.name] = Pool(
-                actors, children, round(children * NATIVE_SHARE / len(native), 2), children * memory
-            )
+            reserved = round(children * NATIVE_SHARE / len(busy), 2)
+            pools[stage.name] = Pool(actors, children, reserved, memory * (children if stage in native else 1))
         else:
             pools[stage.name] = Pool(1, 1, LIGHT_CPUS, memory)
     return pools
 
 
+MODEL_MB = 2000
+"""Of a worker with a network of its own, so that a node is not filled with them; large models need more, and a GPU."""
+
 NETWORK_MB = 400
 """What a shot network adds to a scanning child: 650 to 810 MB were seen in all."""
+
+
+def as_configured(stage: Stage, recipe: CurateRecipe) -> Stage:
+    """A stage with what it takes under a recipe: with or without a network."""
+    if stage is SCAN and needs_network(recipe.scan.shots):
+        return replace(stage, memory_mb=stage.memory_mb + NETWORK_MB)
+    if stage is EMBED and recipe.features.embeddings.backend == "openclip":
+        return replace(stage, load="model", memory_mb=MODEL_MB)
+    if stage.table in ("captions", "checks"):
+        local = any(getattr(recipe.chat, name).backend == "transformers" for name in chats_of(recipe, stage.table))
+        if local or (stage.table == "checks" and checks_agreement(recipe)):
+            return replace(stage, load="model", memory_mb=MODEL_MB)
+    return stage
+
 
 FAILURE = "failure"
 """Kind of the event that carries an error to the driver. Raised through Ray it would arrive as a text of many frames."""
@@ -203,9 +238,8 @@ def run_ray(context: Context, stages: Sequence[Stage], units: Sequence[int], emi
         for node in ray.nodes()
         if node["Alive"]
     ]
-    network = NETWORK_MB if needs_network(context.recipe.scan.shots) else 0
-    sized = [replace(s, memory_mb=s.memory_mb + network) if s is SCAN else s for s in stages]
-    pools = size_pools(sized, len(units), nodes)
+    gpus = sum(float(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"])
+    pools = size_pools([as_configured(s, context.recipe) for s in stages], len(units), nodes, gpus)
     sink = ray.remote(num_cpus=0, max_restarts=-1)(EventSink).remote()
     # One unit per block: tiny rows would otherwise wait for their block to end before the next stage sees them.
     data = ray.data.from_items([{"unit": unit} for unit in units], override_num_blocks=len(units))
@@ -224,6 +258,7 @@ def run_ray(context: Context, stages: Sequence[Stage], units: Sequence[int], emi
                 batch_size=1,
                 compute=ActorPoolStrategy(min_size=1, max_size=pool.actors, max_tasks_in_flight_per_actor=2),
                 num_cpus=pool.cpus,
+                num_gpus=pool.gpus,
                 memory=pool.memory,
                 max_restarts=RETRIES,
                 max_task_retries=RETRIES,

@@ -15,20 +15,22 @@ from typing import Any
 import pyarrow as pa
 
 from curation import joined, variants
-from curation.corpus import FEATURE_TABLES, VARIANT_TABLES, Corpus
+from curation.corpus import MEASURED_TABLES, VARIANT_TABLES, Corpus
 from curation.environment import engine_version, environment
 from curation.percentiles import Wanted, measure_percentiles
 from curation.shard_plan import extend_shard_plan
 from curation.variants import Variant
 from pipelines import scan_child
-from pipelines.chain import EXPORT, FEATURES, PART_STAGES, SCAN, Stage
+from pipelines.chain import DEDUP, EXPORT, MEASURING, PART_STAGES, SCAN, Stage
 from pipelines.context import Context
+from pipelines.dedup_run import find_duplicates
 from pipelines.inline_run import run_inline
-from pipelines.prepare import Options, part_stages, prepare_variants, reads, stored_recipe
+from pipelines.prepare import Options, part_stages, prepare_variants
 from pipelines.progress import Progress
 from pipelines.ray_run import ray_session, run_ray
 from pipelines.stages import export
 from pipelines.stages.choose import percentile_key, percentiles_of
+from pipelines.variant_settings import TURN_OFF, reads, stored_recipe
 from schemas.errors import StorageError, UsageError
 from schemas.recipe import CurateRecipe, Rule
 
@@ -59,11 +61,8 @@ def run(
     """
     began = time.monotonic()
     stages = part_stages(recipe, wanted)
-    if tuple(wanted) == (FEATURES.name,) and not stages:
-        raise UsageError(
-            "There are no features to measure: features.text.enabled is false.",
-            fix="Run with --set features.text.enabled=true.",
-        )
+    if wanted and not stages and "export" not in wanted:
+        _nothing_wanted(wanted)
     if stages and stages[0] is not SCAN:
         _need(corpus, SCAN.name, corpus.scanned(), corpus.parts())
     # First all that can be wrong, then the first byte.
@@ -74,6 +73,7 @@ def run(
         _need_inputs(corpus, recipe, stages, foreseen, missing_parts(corpus, stages, foreseen))
     elif "export" in wanted:
         _need_decisions(corpus, foreseen["decisions"])
+    _say_what(corpus, stages, foreseen, progress, exporting="export" in wanted)
     made = prepare_variants(corpus, recipe, wanted, options)
     context = Context(corpus.store.uri, uuid.uuid4().hex, options.jobs, recipe, made)
     executor = _Executor(options, progress)
@@ -82,6 +82,9 @@ def run(
         for group in _phases(stages, made):
             made = _resolve_percentiles(corpus, group, made)
             context = replace(context, variants=made)
+            if group == [DEDUP]:
+                worked = find_duplicates(corpus, context, executor.run, progress) or worked
+                continue
             units = missing_parts(corpus, group, made)
             if units:
                 worked = True
@@ -110,6 +113,24 @@ def run(
     return Outcome(worked, seconds, made, record)
 
 
+def _say_what(
+    corpus: Corpus, stages: Sequence[Stage], foreseen: dict[str, Variant], progress: Progress, *, exporting: bool
+) -> None:
+    """Before anything is made again in the place of something, or made anew beside it: what, and what stays."""
+    tables = [s.table for s in stages if s is not SCAN] + (["shards"] if exporting else [])
+    again = [t for t in tables if foreseen[t].replacing]
+    others = [
+        t for t in tables if not foreseen[t].replacing and not corpus.done(t, foreseen[t].folder) and t != "shards"
+    ]
+    begun = [t for t in tables if t not in again and t not in others]
+    if again:
+        kept = f"; {', '.join(begun)} stay as they are" if begun else ""
+        progress.say(f"Making again, in the place of `{foreseen[again[0]].name}`: {', '.join(again)}{kept}.")
+    elif others and begun and corpus.scanned():
+        name = foreseen[others[-1]].name
+        progress.say(f"Making under the name `{name}`: {', '.join(others)}; {', '.join(begun)} are there already.")
+
+
 def missing_parts(corpus: Corpus, stages: Sequence[Stage], made: dict[str, Variant]) -> list[int]:
     """Parts for which any of the stages has not committed."""
     parts = corpus.parts()
@@ -124,11 +145,11 @@ def _finished(corpus: Corpus, stage: Stage, made: dict[str, Variant]) -> set[int
 
 
 def _phases(stages: list[Stage], made: dict[str, Variant]) -> Iterator[list[Stage]]:
-    """Stages that may be chained part by part. A percentile over the whole corpus is a barrier: what it looks at must be complete."""
+    """Stages that may be chained part by part. A percentile over the whole corpus is a barrier too: what it looks at must be complete."""
     group: list[Stage] = []
     for stage in stages:
         awaited = _awaited(stage, made)
-        if any(s in awaited for s in group):
+        if group and (stage.barrier or group[-1].barrier or any(s in awaited for s in group)):
             yield group
             group = []
         group.append(stage)
@@ -142,7 +163,10 @@ def _awaited(stage: Stage, made: dict[str, Variant]) -> set[Stage]:
     if not wanted:
         return set()
     known = {name.lower() for name in joined.scan_schema().names}
-    return {SCAN} if all(column.lower() in known for column, _ in wanted) else {SCAN, FEATURES}
+    if all(column.lower() in known for column, _ in wanted):
+        return {SCAN}
+    before = PART_STAGES[: PART_STAGES.index(stage)]
+    return {s for s in before if s is SCAN or s.table in MEASURED_TABLES}
 
 
 def _unresolved(stage: Stage, made: dict[str, Variant]) -> list[Wanted]:
@@ -171,7 +195,7 @@ def _resolve_percentiles(corpus: Corpus, stages: Sequence[Stage], made: dict[str
 def _columns(corpus: Corpus, wanted: Sequence[Wanted], made: dict[str, Variant]) -> Iterator[pa.Table]:
     """The wanted columns of the wide rows, part by part, under the names that were asked for (SQL does not mind case)."""
     names = {n.lower(): n for n in joined.select_schema().names}
-    folders = {table: made[table].folder for table in FEATURE_TABLES if table in made}
+    folders = {table: made[table].folder for table in MEASURED_TABLES if table in made}
     for part in sorted(corpus.scanned()):
         there = {t: f for t, f in folders.items() if corpus.store.exists(corpus.path(t, part, f))}
         wide = joined.read_measured(corpus, part, there)
@@ -196,8 +220,22 @@ def _need(corpus: Corpus, command: str, done: set[int], units: Sequence[int]) ->
         )
 
 
+def _nothing_wanted(wanted: Sequence[str]) -> None:
+    """Say which setting has turned off all that a command does."""
+    off = [TURN_OFF[s.table] for s in PART_STAGES if s.command in wanted and s.table in TURN_OFF]
+    keys = " and ".join(setting.replace("=", " is ") for setting in off)
+    raise UsageError(
+        f"`stiv {' '.join(wanted)}` has nothing to do: {keys}.",
+        fix=f"Run with --set {off[0].replace('false', 'true')}." if off else "",
+    )
+
+
 def _title(stages: Sequence[Stage]) -> str:
-    return "Scanning" if SCAN in stages else "Looking at stills" if FEATURES in stages else "Deciding"
+    if SCAN in stages:
+        return "Scanning"
+    if any(s in MEASURING for s in stages):
+        return "Looking at stills"
+    return "Captioning" if any(s.command in ("caption", "check") for s in stages) else "Deciding"
 
 
 def _totals(corpus: Corpus, stages: Sequence[Stage], units: Sequence[int]) -> dict[str, float]:

@@ -82,6 +82,7 @@ class ErrorCode(StrEnum):
     POISON = "poison"
     CHANGED = "changed"
     CUT_FAILED = "cut_failed"
+    FORGOTTEN = "forgotten"
 
 
 ERROR_CODES: dict[ErrorCode, tuple[bool, str]] = {
@@ -101,6 +102,7 @@ ERROR_CODES: dict[ErrorCode, tuple[bool, str]] = {
     ErrorCode.CRASHED: (True, "the decoder process died"),
     ErrorCode.CHANGED: (True, "the file is not the one that was scanned (only of clips, at export)"),
     ErrorCode.CUT_FAILED: (False, "the clip could not be cut from its source (only of clips, at export)"),
+    ErrorCode.FORGOTTEN: (False, "its content was taken out of this corpus with `stiv forget`"),
     ErrorCode.POISON: (True, "the part with this source killed its worker again and again"),
 }
 """Code → (worth retrying, meaning)."""

@@ -88,7 +88,8 @@ class Embeddings(Section):
     batch: int = Field(64, ge=1, le=4096, description="openclip: stills sent through the network at once.")
     device: Device = Field("auto", description=_DEVICE)
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="openclip: `auto` is bfloat16 on a GPU, float32 on a CPU."
+        "auto",
+        description="openclip: `auto` is bfloat16 on a GPU, float32 on a CPU: rows of both agree within tolerances, not to the bit.",
     )
     score_all: bool = Field(
         False, description="Every clip; else only those that the rules of `select` over cheaper columns leave."
@@ -162,7 +163,8 @@ class Chat(Section):
     """A model that is asked in words, with or without pictures."""
 
     backend: Literal["openai", "transformers"] = Field(
-        description="`openai`: any endpoint that speaks OpenAI's chat protocol, such as vLLM. `transformers`: an image-text-to-text model in this process; needs the extra `models`."
+        "openai",
+        description="`openai`: any endpoint that speaks OpenAI's chat protocol, such as vLLM. `transformers`: an image-text-to-text model in this process; needs the extra `models`.",
     )
     model: str | None = Field(
         None, description="Name of the model at the endpoint; or a local folder or a name on the hub."
@@ -219,12 +221,20 @@ CHAT_LIMITS = frozenset(
 ChatName = Literal["vlm", "openai", "llm"]
 
 
+class LocalChat(Chat):
+    """A vision-language model in this process."""
+
+    backend: Literal["openai", "transformers"] = Field(
+        "transformers", description="As for the other chat models; this one is local unless you say otherwise."
+    )
+
+
 class Chats(Section):
     """The models that captioners and checks may ask, by name."""
 
-    vlm: Chat = Field(Chat(backend="transformers"), description="A vision-language model in this process.")
-    openai: Chat = Field(Chat(backend="openai"), description="A vision-language model behind an endpoint.")
-    llm: Chat = Field(Chat(backend="openai"), description="A language model: it is shown no pictures.")
+    vlm: LocalChat = LocalChat()
+    openai: Chat = Field(Chat(), description="A vision-language model behind an endpoint.")
+    llm: Chat = Field(Chat(), description="A language model: it is shown no pictures.")
 
 
 class Rewrite(Section):
@@ -266,7 +276,7 @@ class Captions(Section):
 
 
 class Dsg(Section):
-    """DSG-Video (STIV, arXiv 2412.07730, section on the data engine): does what the caption names appear in the clip?"""
+    """DSG-Video (STIV, arXiv 2412.07730, section on the data engine): whether what the caption names appears in the clip."""
 
     enabled: bool = Field(False, description="Measure `dsg_i` and `dsg_s`.")
     language: ChatName = Field("llm", description="Which chat model writes the questions.")

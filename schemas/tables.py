@@ -320,7 +320,7 @@ EMBEDDINGS = Table(
             "embedding",
             pa.list_(pa.field("item", F32, nullable=False)),
             "",
-            "mean of the stills' unit vectors, of length 1; NULL where no still could be read. Not part of `clips_all`",
+            "mean of the stills' unit vectors, of length 1; NULL where no still could be read, or none shows anything. Not part of `clips_all`",
         ),
         _col("embedding_model", S, "", "`perceptual`, or OpenCLIP's architecture and weights", False),
         _col("embedding_stills", I32, "", "stills looked at", False),
@@ -336,7 +336,12 @@ EMBEDDINGS = Table(
             "0..10",
             "LAION aesthetic predictor over the stills, mean; NULL without its weights; not comparable with aesthetic_photo",
         ),
-        _col("content_tags", STRINGS, "", "the likeliest label of each group of tags; NULL without OpenCLIP"),
+        _col(
+            "content_tags",
+            STRINGS,
+            "",
+            "the likeliest label of each group of tags, groups in alphabetical order; NULL without OpenCLIP",
+        ),
         _col(
             "content_tag_scores",
             pa.map_(pa.string(), F32),

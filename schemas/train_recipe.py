@@ -133,9 +133,17 @@ class Text(_Section):
     weights: str | None = Field(
         None, description="openclip: pretrained tag such as laion2b_s39b_b160k, or a local .safetensors file."
     )
+    precomputed: str | None = Field(
+        None,
+        description="openclip, t5: folder of `stiv embed-text`. Training reads its captions' conditions there and loads no encoder; `stiv generate` still loads it, because prompts are new.",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Text:
+        if self.kind == "small" and self.precomputed is not None:
+            raise ValueError(
+                "`small` is trained along with the network, so nothing can be `precomputed`; choose `openclip` or `t5`, or leave it out"
+            )
         if self.kind != "small" and not self.name:
             raise ValueError(
                 f"`{self.kind}` needs `name`, such as {'ViT-bigG-14' if self.kind == 'openclip' else 'google/t5-v1_1-xxl'}"

@@ -17,7 +17,8 @@ from torch import nn
 
 from models.latents.contract import Latents
 from models.stiv.config import STIVConfig
-from models.text.contract import TextEncoder
+from models.text.cached import CachedText
+from models.text.contract import TextCondition, TextEncoder
 from schemas.train_recipe import Conditioning, TrainRecipe
 from stiv_train import flow
 from stiv_train.conditioning import put
@@ -32,8 +33,8 @@ class Inputs:
     clean: torch.Tensor
     """(B, C, t, h, w) float32: the latents."""
     draws: Draws
-    ids: torch.Tensor
-    """(B, M) int64: captions, or the empty caption where the text is dropped."""
+    text: torch.Tensor | TextCondition
+    """Captions, or the empty caption where the text is dropped: (B, M) int64 token ids, or precomputed conditions."""
     micro: torch.Tensor
     """(B, 6) float32."""
 
@@ -50,7 +51,7 @@ class Inputs:
             given=moved(draws.given, device),
             keep=None if draws.keep is None else moved(draws.keep, device),
         )
-        return Inputs(moved(self.clean, device), there, moved(self.ids, device), moved(self.micro, device))
+        return Inputs(moved(self.clean, device), there, _text_moved(self.text, device), moved(self.micro, device))
 
 
 @dataclass(frozen=True)
@@ -125,17 +126,18 @@ class Objective:
             purpose,
             tokens=math.prod(size),
         )
-        ids = self.encoder.tokenize(
-            ["" if gone else text for text, gone in zip(captions, draws.text_dropped, strict=True)]
-        )
-        return Inputs(clean, draws, ids, micro).to(self.device)
+        said = ["" if gone else caption for caption, gone in zip(captions, draws.text_dropped, strict=True)]
+        ids = self.encoder.tokenize(said)
+        # Conditions in files are read here: places that went to a GPU would have to come back first.
+        text = self.encoder.encode(ids) if isinstance(self.encoder, CachedText) else ids
+        return Inputs(clean, draws, text, micro).to(self.device)
 
     def losses(self, model: nn.Module, x: Inputs) -> torch.Tensor:
         """Flow-matching loss of each sample, (B,) float32."""
         noised = flow.path(x.clean, x.draws.noise, x.draws.time)
         seen = put(noised, x.clean, x.draws.given)
         with self.autocast():
-            predicted = model(seen, x.draws.time, x.ids, x.micro, x.draws.keep)
+            predicted = model(seen, x.draws.time, x.text, x.micro, x.draws.keep)
         return flow.loss(predicted, x.clean, x.draws.noise, x.draws.time, x.draws.given, self.recipe.flow.target)
 
     def tokens(self, bucket: int) -> int:
@@ -154,6 +156,12 @@ def moved(x: torch.Tensor, device: torch.device | str) -> torch.Tensor:
     if torch.device(device).type == "cuda" and x.device.type == "cpu":
         return x.pin_memory().to(device, non_blocking=True)
     return x.to(device)
+
+
+def _text_moved(text: torch.Tensor | TextCondition, device: torch.device | str) -> torch.Tensor | TextCondition:
+    if isinstance(text, torch.Tensor):
+        return moved(text, device)
+    return TextCondition(moved(text.tokens, device), moved(text.pooled, device), moved(text.mask, device))
 
 
 def pieces(count: int, number: int) -> list[slice]:

@@ -22,6 +22,7 @@ MAY_CHANGE = {
         *("quarantine_limit", "accumulate", "device", "compile", "checkpointing", "sharding"),
     ),
     "data": ("workers", "prefetch"),
+    "text": ("precomputed",),
     "sampling": ("solver", "steps", "guidance", "image_guidance", "renormalise"),
 }
 """Settings that may differ on resuming: they change neither what is learnt from which samples nor in which order."""

@@ -109,7 +109,11 @@ class Run:
             )
         try:
             facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        except ValueError:
+            if not isinstance(facts, dict):
+                raise TypeError("it is no mapping")
+            if facts.get("format") == RUN_FORMAT:
+                _check_shape(facts)
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise UsageError(
                 f"`{folder}/run.json` is damaged.", fix="Restore it from a copy, or train into another folder."
             ) from None
@@ -199,6 +203,15 @@ class Run:
         folder = self.checkpoint(step)
         tensors = checkpoint.read(folder, "weights")
         return {**tensors, **checkpoint.read(folder, "ema")} if ema else tensors
+
+
+def _check_shape(facts: dict[str, Any]) -> None:
+    """Raise one of several errors where something that is read later on is not there, or of another type."""
+    STIVConfig.from_json(facts["network"])
+    if facts["init"] is not None:
+        str(facts["init"]["run"]), int(facts["init"]["step"])
+    if not isinstance(facts.get("corpus", ""), str):
+        raise TypeError("the corpus is no text")
 
 
 def recipe_text(recipe: TrainRecipe) -> str:

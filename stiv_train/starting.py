@@ -14,6 +14,7 @@ from torch import nn
 
 from curation.corpus import Corpus
 from models.stiv.network import STIV
+from models.text.cached import CachedText
 from models.text.make import make_text
 from schemas.errors import UsageError
 from schemas.ids import digest
@@ -28,6 +29,7 @@ from stiv_train.new_run import check_memory, make_run, new_names, new_plan
 from stiv_train.objective import Objective
 from stiv_train.optim import make_optimiser
 from stiv_train.parallelize import parallelize
+from stiv_train.precomputed import check_store, open_store
 from stiv_train.resuming import check_state, check_tars, reopen
 from stiv_train.run_folder import Run
 from stiv_train.trained import VideoModel, check_tensors
@@ -70,7 +72,7 @@ def start(
         run, recipe = reopen(out, recipe, select)
         corpus = Corpus.open(corpus_uri or run.facts["corpus"])
         check_tars(corpus, run.plan(), recipe)
-        text = _seeded_text(recipe)
+        text = _text(recipe, run.plan(), corpus, world)
         check_memory(run.config, recipe, run.latents(), text, world)
         if world.main and recipe != run.recipe:
             run.set_recipe(recipe)
@@ -84,7 +86,7 @@ def start(
         corpus = Corpus.open(corpus_uri)
         # A misspelt column is told before a text encoder of gigabytes is fetched.
         plan = new_plan(corpus, recipe, out, on_event) if world.main else None
-        text = _seeded_text(recipe)
+        text = _text(recipe, plan, corpus, world)
         if plan is not None:
             make_run(corpus, recipe, plan, out, init, text, world, on_event)
         world.wait()
@@ -100,8 +102,17 @@ def start(
     return Started(run, recipe, plan, corpus, model, called, trained, objective, steps[-1] if steps else 0)
 
 
-def _seeded_text(recipe: TrainRecipe) -> nn.Module:
-    """The recipe's text encoder; a trained one starts from the recipe's seed."""
+def _text(recipe: TrainRecipe, plan: DataPlan | None, corpus: Corpus, world: World) -> nn.Module:
+    """The recipe's text encoder, or what it said before where that was precomputed; a trained one starts from the recipe's seed.
+
+    Args:
+        plan: what is trained on, in the main process at least, which checks for all that everything was precomputed.
+    """
+    if recipe.text.precomputed is not None:
+        stored = open_store(recipe)
+        if world.main and plan is not None:
+            check_store(stored, recipe, plan, corpus.store.uri)
+        return CachedText(stored)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_seed("text", recipe))
         return make_text(recipe.text)

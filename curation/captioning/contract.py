@@ -1,7 +1,8 @@
 """The captioner's contract: facts and stills of clips in, texts out, a batch at a time.
 
 A captioner knows nothing of tables, storage or processes. One that asks a server or a model sends the whole batch at once
-and may answer None for any clip: the next captioner of the recipe is then asked, for those clips only.
+and may answer None for any clip: the next captioner of the recipe is then asked, for those clips only. Several batches of a
+part are under way at once, so that a server is kept busy.
 """
 
 from __future__ import annotations
@@ -65,43 +66,78 @@ class Captioner(Protocol):
     def warnings(self) -> Sequence[str]:
         """What went wrong so far without stopping anything, in words: a side-car file that is broken, an answer refused."""
 
-    def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
+    async def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
         """One text per clip, in order; None where it has none. Raises only what should stop or repeat the part."""
 
 
-def caption_clips(
-    clips: Sequence[ClipFacts], captioners: Sequence[Captioner], max_chars: int
+class Restyler(Protocol):
+    """Anything that puts captions in other words."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What went wrong so far without stopping anything, in words."""
+
+    async def rewrite(self, captions: Sequence[str], clip_ids: Sequence[str]) -> list[str | None]:
+        """One text per caption, in order, with the clip it is of; None where the caption should stay as it is."""
+
+
+def spread_stills(stills: Sequence[StillRef], most: int) -> list[StillRef]:
+    """At most so many of a clip's stills, spread evenly: the middle of each of as many equal shares."""
+    wanted = min(most, len(stills))
+    return [stills[(2 * i + 1) * len(stills) // (2 * wanted)] for i in range(wanted)]
+
+
+async def caption_clips(
+    clips: Sequence[ClipFacts], captioners: Sequence[Captioner], max_chars: int, restyler: Restyler | None = None
 ) -> list[dict[str, object]]:
     """Rows of ``schemas.tables.CAPTIONS``, one per clip, in order. The first captioner that has a text writes the row.
 
-    Captions are made one paragraph of at most ``max_chars`` characters, cut at a word. Raises ValueError where a captioner
-    breaks the contract by answering for another number of clips.
+    Captions are made one paragraph of at most ``max_chars`` characters, cut at a word; then ``restyler`` may put them in other
+    words. Raises ValueError where a captioner breaks the contract by answering for another number of clips.
     """
-    found: list[tuple[str, CaptionText] | None] = [None] * len(clips)
+    found: list[tuple[Captioner, CaptionText] | None] = [None] * len(clips)
     for captioner in captioners:
         empty = [i for i, text in enumerate(found) if text is None]
         if not empty:
             break
-        answers = captioner.caption([clips[i] for i in empty])
+        answers = await captioner.caption([clips[i] for i in empty])
         if len(answers) != len(empty):
             raise ValueError(f"captioner `{captioner.name}` gave {len(answers)} texts for {len(empty)} clips")
         for i, answer in zip(empty, answers, strict=True):
             if answer is not None and clean_text(answer.caption):
-                found[i] = (captioner.name, answer)
-    return [_row(clip.clip_id, text, max_chars) for clip, text in zip(clips, found, strict=True)]
+                found[i] = (captioner, answer)
+    captions = [_cut(text[1].caption, max_chars) if text is not None else None for text in found]
+    restyled: list[str | None] = [None] * len(clips)
+    given = [i for i, caption in enumerate(captions) if caption is not None]
+    if restyler is not None and given:
+        texts = await restyler.rewrite([captions[i] or "" for i in given], [clips[i].clip_id for i in given])
+        for i, other in zip(given, texts, strict=True):
+            restyled[i] = _cut(other, max_chars) if other is not None else None
+    return [
+        _row(clip.clip_id, text, caption, other, max_chars)
+        for clip, text, caption, other in zip(clips, found, captions, restyled, strict=True)
+    ]
 
 
-def _row(clip_id: str, found: tuple[str, CaptionText] | None, max_chars: int) -> dict[str, object]:
-    name, text = found if found is not None else (None, None)
-    caption = cut_at_word(clean_text(text.caption), max_chars) if text is not None else None
-    short = cut_at_word(clean_text(text.short), max_chars) if text is not None and text.short is not None else None
-    measured = measure_text(caption)
+def _cut(text: str, max_chars: int) -> str:
+    return cut_at_word(clean_text(text), max_chars)
+
+
+def _row(
+    clip_id: str, found: tuple[Captioner, CaptionText] | None, caption: str | None, restyled: str | None, max_chars: int
+) -> dict[str, object]:
+    captioner, text = found if found is not None else (None, None)
+    short = _cut(text.short, max_chars) if text is not None and text.short is not None else None
+    said = restyled or caption
+    measured = measure_text(said)
     return {
         "clip_id": clip_id,
-        "caption": caption,
+        "caption": said,
         "caption_short": short or None,
         "caption_structured": text.structured if text is not None else None,
-        "captioner": name,
+        "caption_original": caption if restyled and restyled != caption else None,
+        "captioner": captioner.name if captioner is not None else None,
+        "captioner_fingerprint": captioner.fingerprint if captioner is not None else None,
         "caption_scope": text.scope if text is not None else None,
         "caption_words": measured.words,
         "caption_repetition": measured.repetition,

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curation.captioning.colours import colour_shares, dominant_colours
-from curation.captioning.contract import CaptionText, ClipFacts
+from curation.captioning.contract import CaptionText, ClipFacts, spread_stills
 
 Words = tuple[tuple[float, str], ...]
 
@@ -77,7 +77,7 @@ class DescribeCaptioner:
     fingerprint = "describe-3"
     warnings: Sequence[str] = ()
 
-    def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
+    async def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
         """One text per clip, about the clip. OSError from reading a still is let through."""
         return [_describe(clip) for clip in clips]
 
@@ -132,8 +132,7 @@ def describe_facts(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _colours(clip: ClipFacts) -> tuple[str, ...]:
-    count = min(_STILLS, len(clip.stills))
-    chosen = [clip.stills[(2 * i + 1) * len(clip.stills) // (2 * count)] for i in range(count)]
+    chosen = spread_stills(clip.stills, _STILLS)
     return dominant_colours(colour_shares([still.read() for still in chosen], _bars(clip.row)))
 
 

@@ -66,7 +66,7 @@ class SidecarCaptioner:
         self._read_text = read_text
         self._known: dict[str, CaptionText | None] = {}
 
-    def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
+    async def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
         """One text per clip. OSError from reading is let through: the part is repeated."""
         return [self._caption(clip) for clip in clips]
 

@@ -9,18 +9,19 @@ Legend: B batch, M text tokens, D width of the tower.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from models.libraries import library, reason
+from models.libraries import library
+from models.openclip_files import Keys, read_configuration, weights_file
 from models.text.contract import TextCondition
 from models.text.frozen import Frozen
 from models.text.tokens import VOCABULARY, pick, tokenize, until_end
 from schemas.errors import UsageError
+
+_KEYS = Keys("text.name", "text.weights", "ViT-bigG-14")
 
 _PARTS = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.")
 """Keys of the text tower in a CLIP's state dict; in some they stand under `text.`."""
@@ -42,8 +43,8 @@ class OpenClipText(Frozen):
         """
         super().__init__()
         library("open_clip")
-        config = _configuration(name)
-        file, quick = _weights(name, weights)
+        config = configuration(name)
+        file, quick = find_weights(name, weights)
         tower = _tower(name, config, bool(config.get("quick_gelu", False)) if quick is None else quick)
         if max_tokens > tower.context_length:
             raise UsageError(
@@ -70,62 +71,15 @@ class OpenClipText(Frozen):
         return TextCondition(x, pick(x, end), mask)
 
 
-def _configuration(name: str) -> dict[str, Any]:
+def configuration(name: str) -> dict[str, Any]:
     """open_clip's configuration of an architecture, or that in a local file."""
-    if name.endswith(".json"):
-        try:
-            found = json.loads(Path(name).expanduser().read_text(encoding="utf-8"))
-            config = found.get("model_cfg", found)
-        except (OSError, ValueError, AttributeError) as error:
-            raise UsageError(
-                f"The configuration {name} cannot be read: {error}.", fix="Name a JSON file in open_clip's format."
-            ) from error
-    else:
-        open_clip = library("open_clip")
-        config = open_clip.get_model_config(name.replace("/", "-")) if ":" not in name else None
-        if config is None:
-            raise UsageError(
-                f"open_clip knows no architecture {name}.",
-                fix="Set `text.name` to one of `open_clip.list_models()`, such as ViT-bigG-14, or to a local JSON configuration.",
-            )
-    if not isinstance(config, dict) or not {"embed_dim", "text_cfg"} <= config.keys():
-        raise UsageError(
-            f"The configuration {name} lacks `embed_dim` or `text_cfg`.", fix="Name a JSON file in open_clip's format."
-        )
-    return config
+    return dict(read_configuration(name, _KEYS)["model_cfg"])
 
 
-def _weights(name: str, weights: str | None) -> tuple[str, bool | None]:
+def find_weights(name: str, weights: str | None) -> tuple[str, bool | None]:
     """A local file with the weights, fetched if need be; and whether they were trained with QuickGELU, if that is known."""
-    open_clip = library("open_clip")
-    tags = list(open_clip.list_pretrained_tags_by_model(name.replace("/", "-")))
-    some = f" Tags for {name}: {', '.join(tags)}." if tags else ""
-    if not weights:
-        raise UsageError(
-            f"The text tower {name} needs weights.",
-            fix=f"Set `text.weights` to a tag or a local .safetensors file.{some}",
-        )
-    path = Path(weights).expanduser()
-    if path.suffix == ".safetensors":
-        if not path.is_file():
-            raise UsageError(f"The weights {weights} do not exist.", fix="Set `text.weights` to a file that does.")
-        return str(path), None
-    if path.exists() or path.suffix in (".bin", ".pt", ".pth", ".ckpt"):
-        raise UsageError(
-            f"The weights {weights} are no .safetensors file; other kinds can hold code and are not read.",
-            fix="Convert them: safetensors.torch.save_file(torch.load(…, weights_only=True), 'weights.safetensors').",
-        )
-    found = open_clip.get_pretrained_cfg(name.replace("/", "-"), weights)
-    if not found:
-        raise UsageError(f"{name} has no weights {weights}.", fix=f"Set `text.weights` to a tag it has.{some}")
-    try:
-        fetched = open_clip.download_pretrained(found)
-    except Exception as error:  # whatever the hub's client or urllib raises
-        raise UsageError(
-            f"The weights {weights} of {name} could not be fetched: {reason(error)}.",
-            fix="Without a network, copy the .safetensors file here and set `text.weights` to it.",
-        ) from error
-    return fetched, bool(found.get("quick_gelu", False))
+    file, known = weights_file(name, weights, _KEYS)
+    return file, None if known is None else bool(known.facts.get("quick_gelu", False))
 
 
 def _tower(name: str, config: Mapping[str, Any], quick_gelu: bool) -> Any:

@@ -39,8 +39,8 @@ class T5Text(Frozen):
         """
         super().__init__()
         transformers = library("transformers")
-        local = _local(name)
-        encoder, words = _folders(name) if local else (name, name)
+        local = is_local(name)
+        encoder, words = folders(name) if local else (name, name)
         try:
             config = transformers.AutoConfig.from_pretrained(encoder, local_files_only=local)
             if config.model_type not in _CLASSES:
@@ -87,13 +87,13 @@ class T5Text(Frozen):
         return TextCondition(tokens, masked_mean(tokens, mask), mask)
 
 
-def _local(name: str) -> bool:
+def is_local(name: str) -> bool:
     """True for a folder, there or not; a name on the hub is `owner/name`, or `name`."""
     path = os.path.expanduser(name)
     return os.path.exists(path) or path.startswith((".", os.sep)) or path.count("/") > 1
 
 
-def _folders(name: str) -> tuple[str, str]:
+def folders(name: str) -> tuple[str, str]:
     """Folders of encoder and tokenizer."""
     root = Path(name).expanduser()
     if not root.is_dir():

@@ -28,6 +28,7 @@ from pipelines.apps.report_signals import histograms
 from pipelines.apps.status_facts import Status, corpus_status
 from pipelines.apps.status_steps import Step
 from pipelines.apps.verdicts import RuleInForce, rules_in_force
+from pipelines.variant_settings import SECTION, recipe_of
 from schemas.errors import UsageError
 
 NAME = "report.html"
@@ -201,14 +202,8 @@ def _numbers(status: Status, total: report_data.Totals, shards: str | None) -> l
 
 
 def _recipe(corpus: Corpus, chosen: Chosen) -> str:
-    data: dict[str, Any] = dict(corpus.facts["recipe"])
-    text = variants.load(corpus, "text", chosen["text"]) if chosen["text"] is not None else None
-    if text is not None:
-        data["features"] = {"text": {k: v for k, v in text.settings.items() if k != "rules"}}
-    for table, section in (("captions", "captions"), ("shards", "export")):
-        name = chosen[table]
-        if name is not None:
-            data[section] = variants.need(corpus, table, name).settings
+    found = {table: variants.need(corpus, table, name) if (name := chosen[table]) else None for table in SECTION}
+    data = recipe_of(corpus, found)
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import duckdb
 
-from curation.corpus import FEATURE_TABLES
 from curation.joined import CLIPS_ALL
 from pipelines.apps.report_signals import chosen_columns
 from pipelines.apps.status_facts import Status
@@ -122,14 +121,22 @@ def tell(db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> None:
     db.execute(f"CREATE TABLE told AS SELECT {', '.join(dict.fromkeys(columns))} FROM clips_all")
 
 
+_LOOKED = {
+    "text": "text_stills IS NOT NULL",
+    "embeddings": "embedding_model IS NOT NULL",
+    "scores": "user_scores IS NOT NULL",
+}
+"""Table of features → SQL: whether a clip was looked at for it."""
+
+
 def _seen(rule: RuleInForce) -> str:
     """SQL: whether a rule can be known of a clip. What was never looked at, because other rules drop it, is not unknown."""
     if rule.stage == "judge":
         return "caption_words IS NOT NULL"
-    features = {name for table, _, name in CLIPS_ALL if table in FEATURE_TABLES}
-    if features.isdisjoint(rule.columns):
+    looked = [_LOOKED[table] for table, _, name in CLIPS_ALL if table in _LOOKED and name in rule.columns]
+    if not looked:
         return "true"
-    return f"(text_stills IS NOT NULL OR {OUTCOME} <> 'dropped')"
+    return f"({' AND '.join(dict.fromkeys(looked))} OR {OUTCOME} <> 'dropped')"
 
 
 def _rows(db: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:

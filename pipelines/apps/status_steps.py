@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curation.corpus import FEATURE_TABLES, VARIANT_TABLES
+from curation.corpus import MEASURED_TABLES, VARIANT_TABLES
 from curation.variants import COMMAND
 from pipelines.apps.words import plural
 
@@ -23,7 +23,22 @@ class Step:
 
 
 def _none_yet(table: str) -> str:
-    return "no clip was searched for text yet" if table == "text" else f"there are no {table} yet"
+    return {
+        "text": "no clip was searched for text yet",
+        "embeddings": "no clip has a vector yet",
+        "scores": "your own scorers have not looked yet",
+    }.get(table, f"there are no {table} yet")
+
+
+OPTIONAL = (*MEASURED_TABLES, "checks")
+"""Tables that a recipe may leave out."""
+
+
+def _made_without(table: str, status: Status) -> bool:
+    """Whether something later was made already, so that the table is not wanted. Scorers of one's own are an extra."""
+    later = VARIANT_TABLES[VARIANT_TABLES.index(table) + 1 :]
+    stage = [t for t in later if t not in MEASURED_TABLES] if table in MEASURED_TABLES else later
+    return table == "scores" or any(v.table in stage for v in status.variants)
 
 
 def next_steps(status: Status) -> list[Step]:
@@ -45,8 +60,8 @@ def next_steps(status: Status) -> list[Step]:
     own = _own_name(status)
     chain = {table: [v for v in status.variants if v.table == table] for table in VARIANT_TABLES}
     for table, there in chain.items():
-        if not there and table in FEATURE_TABLES and any(v.table not in FEATURE_TABLES for v in status.variants):
-            continue  # it was made without
+        if not there and table in OPTIONAL and _made_without(table, status):
+            continue
         if not there:
             steps.append(Step(f"stiv {COMMAND[table]} {where}{own}", _none_yet(table)))
             return steps

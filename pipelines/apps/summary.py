@@ -54,7 +54,12 @@ def summarise(corpus: Corpus, planned: Planned, outcome: Outcome, counts: Counts
             "export_frames": counts.export_frames,
         }
         looked, with_text = rows("SELECT count(*), count(*) FILTER (text_area > 0) FROM text")[0]
-        text = {"clips": looked, "with_text": with_text, "now": counts.text_clips, "stills": counts.text_stills}
+        text = {
+            "clips": looked,
+            "with_text": with_text,
+            "now": counts.looked_clips["text"],
+            "stills": counts.looked_stills["text"],
+        }
         return {
             "corpus": corpus.store.uri,
             "name": name,
@@ -79,6 +84,7 @@ def summarise(corpus: Corpus, planned: Planned, outcome: Outcome, counts: Counts
             ),
             "rules_unknown": dict(counts.unknown),
             "text": text,
+            "asked": {who: dict(told) for who, told in counts.asked.items()},
             "decode": decode,
             "shards": {
                 "samples": exported[0],
@@ -133,6 +139,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         ("", f"  rule {rule} unknown for {plural(count, 'clip')} (a value was not measured)")
         for rule, count in summary["rules_unknown"].items()
     ]
+    lines += [("Asked", _asked(who, told)) for who, told in summary["asked"].items()]
     copied = f", {shards['copied']:,} copied without re-encoding" if shards["copied"] else ""
     video = f"{shards['mp4_bytes'] / 1e6:,.1f} MB of video"
     lines.append(
@@ -153,6 +160,19 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     console.print(f'  stiv query {where} "SELECT reason, count(*) FROM decisions GROUP BY reason"{flag}', markup=False)
     if summary["a_clip"]:
         console.print(f"  stiv explain {where} {summary['a_clip'][:12]}{flag}", markup=False)
+
+
+def _asked(who: str, told: dict[str, float]) -> str:
+    """What a chat model was asked in this run, and what that cost."""
+    parts = [f"{who}: {plural(int(told.get('asked', 0)), 'question')}"]
+    if told.get("reused"):
+        parts.append(f"{told['reused']:,.0f} answered before")
+    if told.get("failed"):
+        parts.append(f"{told['failed']:,.0f} without an answer")
+    parts.append(f"{told.get('prompt_tokens', 0):,.0f} tokens sent, {told.get('completion_tokens', 0):,.0f} answered")
+    if told.get("usd"):
+        parts.append(f"${told['usd']:,.2f}")
+    return ", ".join(parts)
 
 
 def _not_cut(failures: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -86,8 +86,11 @@ ScoreAll = Annotated[
     bool,
     typer.Option(
         "--score-all",
-        help="Look for text in every clip, not only in those that the rules over cheaper signals leave.",
+        help="Measure features of every clip, not only of those that the rules over cheaper signals leave.",
     ),
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Never try the network for a model's weights: what is not here is an error.")
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output; nothing else goes there.")
@@ -100,6 +103,8 @@ def parse_use(values: list[str] | None, uri: str) -> dict[str, str]:
 
     A table that is named wins over a bare name, wherever it stands.
     """
+    from curation.corpus import VARIANT_TABLES
+
     named: dict[str, str] = {}
     bare: dict[str, str] = {}
     for text in (item.strip() for item in ",".join(values or []).split(",")):
@@ -108,12 +113,12 @@ def parse_use(values: list[str] | None, uri: str) -> dict[str, str]:
         table, sign, name = text.partition("=")
         if not sign:
             bare |= _tables_of(text, uri)
-        elif table in ("text", "selections", "captions", "decisions", "shards") and name:
+        elif table in (*VARIANT_TABLES, "shards") and name:
             named[table] = name
         else:
             raise UsageError(
                 f"`--use {text}` is not of the form NAME or TABLE=NAME.",
-                fix="Tables are text, selections, captions, decisions and shards; for example --use captions=v2.",
+                fix=f"Tables are {', '.join(VARIANT_TABLES)} and shards; for example --use captions=v2.",
             )
     return bare | named
 

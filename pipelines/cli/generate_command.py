@@ -153,6 +153,11 @@ def generate(
         from stiv_train.run_folder import Run
 
         wanted = _wanted(prompt, prompts, image, seed, count)
+        if image_guidance is not None and not any(w.image for w in wanted):
+            raise UsageError(
+                "--image-guidance guides by a first frame, and none is given.",
+                fix="Give one with --image, or in the file of --prompts; or leave out --image-guidance.",
+            )
         files = _files(wanted, out, ending, grid)
         opened = Run.open(run)
         pictures = {path: read_picture(path) for path in {w.image for w in wanted} if path is not None}

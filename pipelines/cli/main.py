@@ -5,12 +5,15 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 3 too many errors, 130 interrupted.
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 import sys
 from typing import Annotated, Any
 
 import typer
 
+from models.offline import is_offline, set_offline
 from pipelines.children import close_stdin
 from pipelines.cli.common import INTERRUPTED, Stopped, err_console, print_error
 from pipelines.cli.shadow import check_rooms
@@ -53,11 +56,22 @@ def _options(
 def _register() -> None:
     if app.registered_commands:
         return
-    from pipelines.cli import inspect_commands, recipe_commands, train_commands, work_commands
+    from pipelines.cli import (
+        embed_text_command,
+        forget_command,
+        inspect_commands,
+        model_commands,
+        recipe_commands,
+        train_commands,
+        work_commands,
+    )
 
     work_commands.register(app)
+    forget_command.register(app)
     train_commands.register(app)
+    embed_text_command.register(app)
     inspect_commands.register(app)
+    model_commands.register(app)
     app.add_typer(recipe_commands.app, name="recipe")
 
 
@@ -69,13 +83,20 @@ def _on_terminate(number: int, frame: Any) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     close_stdin()  # nothing here asks; see there why
-    sys.exit(run(arguments))
+    code = run(arguments)
+    # Not sys.exit: what Ray keeps of our classes outlives the modules, and native libraries then report leaks on the terminal.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     try:
         check_rooms()
+        if is_offline():
+            set_offline()  # one variable is enough, for every library
         _register()
         signal.signal(signal.SIGTERM, _on_terminate)
         result = app(arguments, standalone_mode=False, prog_name="stiv")

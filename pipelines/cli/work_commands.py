@@ -17,6 +17,7 @@ from pipelines.cli.common import (
     ExecutorName,
     Jobs,
     Name,
+    Offline,
     RayAddress,
     RecipeFile,
     Replace,
@@ -74,12 +75,13 @@ def curate(
     name: Name = "default",
     replace: Replace = False,
     score_all: ScoreAll = False,
+    offline: Offline = False,
     limit: Limit = None,
     dry_run: DryRun = False,
     no_report: NoReport = False,
     as_json: AsJson = False,
 ) -> None:
-    """Do the whole job: list, plan, scan, features, select, caption, judge and export; only what is missing.
+    """Do the whole job: list, plan, scan, features, dedup, select, caption, check, judge and export; only what is missing.
 
     Run it again after an interruption, or with more videos: finished work is kept.
 
@@ -97,6 +99,8 @@ def curate(
     from pipelines.apps.summary import print_plan, print_summary, summarise
     from pipelines.progress import Progress
 
+    if offline:
+        _go_offline()
     options = _options(out, executor, jobs, ray_address, name, None, replace)
     effective = _recipe(out, name, recipe, _with_score_all(set_, score_all))
     entries = job.list_and_check(videos, out)
@@ -158,9 +162,7 @@ def plan(
     with hold(Store(out), "stiv plan"):
         corpus, planned = job.plan(entries, out, effective, limit)
     if as_json:
-        common.print_json(
-            {"parts": planned.parts, "new": planned.new, "known": planned.known, "changed": planned.changed}
-        )
+        common.print_json({key: getattr(planned, key) for key in ("parts", "new", "known", "changed", "forgotten")})
         return
     _say_planned(planned, common.out_console, False)
     common.out_console.print(f"Next: stiv scan {corpus.store.uri}" if planned.parts else "Nothing new.", markup=False)
@@ -188,8 +190,10 @@ def retry(corpus: CorpusArg, as_json: AsJson = False) -> None:
 
 _STAGE_HELP = {
     "scan": "Decode every planned source once: find shots, measure signals, take stills.",
+    "dedup": "Look for duplicates among the clips that the rules so far leave; the best of each cluster is kept.",
     "select": "Apply the rules over what was measured, before anything is captioned.",
     "caption": "Give every selected clip a text.",
+    "check": "Find out about captions: language, category, agreement with the picture, objects that are not there.",
     "judge": "Apply the rules over captions; say the final word on every clip.",
     "export": "Cut the kept clips and pack them into WebDataset tars with an index.",
 }
@@ -206,8 +210,11 @@ def _stage_command(stage: str) -> Callable[..., None]:
         name: Name = "default",
         use: Use = None,
         replace: Replace = False,
+        offline: Offline = False,
         as_json: AsJson = False,
     ) -> None:
+        if offline:
+            _go_offline()
         options = _options(corpus, executor, jobs, ray_address, name, use, replace)
         _run_stage(stage, corpus, recipe, set_, options, as_json)
 
@@ -224,12 +231,14 @@ def features(
     name: Name = "default",
     replace: Replace = False,
     score_all: ScoreAll = False,
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what takes more than the scan: how much of the stills is under text (`text_area`).
+    """Measure what takes more than the scan, from stills: the area under text, a vector for likeness, and with OpenCLIP's weights
+    aesthetics, tags and consistency; scorers of your own too.
 
     Only clips that the cheaper rules of `select` leave are looked at, unless --score-all is given; the others have NULL. What another
-    name measured in the same way is taken over.
+    name measured in the same way is taken over. `stiv models` says which weights there are, and how to get others.
 
     [bold]Examples[/]
 
@@ -237,14 +246,25 @@ def features(
 
       stiv features corpus --name all --score-all
 
+      stiv features corpus --name clip --set features.embeddings.backend=openclip --set features.embeddings.weights=laion2b_s34b_b79k
+
       stiv query corpus "SELECT clip_id, text_area FROM text ORDER BY text_area DESC LIMIT 10"
     """
+    if offline:
+        _go_offline()
     options = _options(corpus, executor, jobs, ray_address, name, None, replace)
     _run_stage("features", corpus, recipe, _with_score_all(set_, score_all), options, as_json)
 
 
 def _with_score_all(sets: list[str] | None, score_all: bool) -> list[str] | None:
-    return [*(sets or []), "features.text.score_all=true"] if score_all else sets
+    sections = ("text", "embeddings", "scores")
+    return [*(sets or []), *(f"features.{s}.score_all=true" for s in sections)] if score_all else sets
+
+
+def _go_offline() -> None:
+    from models.offline import set_offline
+
+    set_offline()
 
 
 def _run_stage(
@@ -327,6 +347,7 @@ def _say_planned(planned: Planned, console: Console, quiet: bool) -> None:
     console.print(
         f"Found {planned.new + planned.known + planned.changed:,} sources: {planned.new:,} new{changed}{known}"
         + (f", in {parts:,} new part{'s' if parts != 1 else ''}." if parts else ".")
+        + (f" {planned.forgotten:,} more were forgotten (`stiv forget`) and stay out." if planned.forgotten else "")
     )
 
 

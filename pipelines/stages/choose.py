@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from curation import joined
-from curation.corpus import FEATURE_TABLES
+from curation.corpus import MEASURED_TABLES
 from curation.percentiles import Wanted, find_percentiles, resolve_percentiles
-from curation.rules import Verdicts, apply_rules, columns_used
+from curation.rules import Verdicts, apply_rules
 from curation.variants import Variant
 from pipelines.context import Worker
+from pipelines.variant_settings import needs_features
 from schemas.recipe import Rule
 
 
@@ -20,12 +21,6 @@ def rules_of(variant: Variant) -> list[Rule]:
     values = percentile_values(variant)
     rules = [Rule.model_validate(r) for r in variant.settings["rules"]]
     return [Rule(name=r.name, drop=resolve_percentiles(r.drop, values, where=f"rule `{r.name}`")) for r in rules]
-
-
-def needs_features(rule: Rule) -> bool:
-    """Whether a rule of `select` looks at more than what is known after the scan."""
-    known = {name.lower() for name in joined.scan_schema().names}
-    return any(column.lower() not in known for column in columns_used(rule.drop, where=f"rule `{rule.name}`"))
 
 
 def percentiles_of(rules: Sequence[Rule]) -> list[Wanted]:
@@ -49,7 +44,7 @@ def percentile_key(wanted: Wanted) -> str:
 def measured(worker: Worker, part: int) -> pa.Table:
     """The clips of a part with all that is measured of them, features from the variants in use."""
     variants = worker.context.variants
-    folders = {table: variants[table].folder for table in FEATURE_TABLES if table in variants}
+    folders = {table: variants[table].folder for table in MEASURED_TABLES if table in variants}
     return joined.read_measured(worker.corpus, part, folders)
 
 
@@ -77,6 +72,8 @@ def run_judge(worker: Worker, part: int) -> None:
     selections = corpus.read("selections", part, worker.variant("selections").folder).to_pylist()
     captions = corpus.read("captions", part, worker.variant("captions").folder)
     wide = joined.add_captions(measured(worker, part), captions)
+    checks = worker.context.variants.get("checks")
+    wide = joined.add_checks(wide, None if checks is None else corpus.read("checks", part, checks.folder))
     verdicts = apply_rules(wide, rules_of(variant))
     judged = {clip: (first, reasons) for clip, _, first, reasons in _rows(wide, verdicts)}
     rows = []

@@ -19,6 +19,7 @@ from pebble import ProcessExpired, ProcessFuture
 
 from curation import child
 from curation.corpus import SCAN_VERSION, Corpus, part_name
+from curation.forgotten import Forgotten
 from curation.listing import uri_to_path
 from curation.source_rows import failed_source
 from pipelines import scan_child
@@ -80,9 +81,10 @@ def _round(worker: Worker, part: int, sources: Sequence[Source]) -> None:
     # segment may have; idle processors help only when there are fewer files than processors.
     fresh.sort(key=lambda task: -task.cost)
     threads = max(1, worker.context.jobs // len(fresh)) if fresh else 1
+    forgotten = Forgotten.read(worker.corpus.store).contents
 
     def start(task: Task, alone: bool) -> ProcessFuture:
-        return _submit(worker, task, threads if task.whole and not alone else 1)
+        return _submit(worker, task, threads if task.whole and not alone else 1, forgotten)
 
     for task, future in worker.children.settle(fresh, start, suspects=suspects, hopeless=lambda t: _stalled(t.folder)):
         source = owner[task.folder]
@@ -90,7 +92,7 @@ def _round(worker: Worker, part: int, sources: Sequence[Source]) -> None:
         _finish(worker, part, source, task)
 
 
-def _submit(worker: Worker, task: Task, threads: int) -> ProcessFuture:
+def _submit(worker: Worker, task: Task, threads: int, forgotten: frozenset[str]) -> ProcessFuture:
     settings, row = worker.context.recipe.scan, task.row
     job = child.Job(
         path=str(uri_to_path(row["uri"])),
@@ -102,6 +104,7 @@ def _submit(worker: Worker, task: Task, threads: int) -> ProcessFuture:
         from_s=None if task.whole else row["from_s"],
         to_s=None if task.whole else row["to_s"],
         hash=task.whole or row["segment"] == 0,
+        forgotten=forgotten,
     )
     return worker.children.submit(scan_child.run, job, limit_s=settings.source_limit_s)
 

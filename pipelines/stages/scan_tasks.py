@@ -10,7 +10,7 @@ from typing import Any
 from curation import assemble, child
 from schemas.errors import ErrorCode
 
-FATAL = (ErrorCode.TIMEOUT, ErrorCode.CRASHED, ErrorCode.POISON)
+FATAL = (ErrorCode.TIMEOUT, ErrorCode.CRASHED, ErrorCode.POISON, ErrorCode.FORGOTTEN)
 """What ends a source when it happens to one of its segments: in one piece it would happen again."""
 
 

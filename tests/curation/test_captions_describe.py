@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -12,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from curation import joined
 from curation.captioning.colours import colour_shares, dominant_colours
 from curation.captioning.contract import ClipFacts, StillRef, caption_clips
 from curation.captioning.describe import DescribeCaptioner
 from curation.rules import apply_rules
 from schemas.recipe import CurateRecipe
+from schemas.tables import CAPTIONS
 
 NO_BARS = (0.0, 0.0, 0.0, 0.0)
 ROW: dict[str, Any] = {
@@ -54,7 +57,7 @@ def facts(row: Mapping[str, Any], *stills: bytes) -> ClipFacts:
 
 
 def said(row: Mapping[str, Any], *stills: bytes) -> str:
-    (text,) = DescribeCaptioner().caption([facts(row, *stills)])
+    (text,) = asyncio.run(DescribeCaptioner().caption([facts(row, *stills)]))
     assert text is not None
     assert text.scope == "clip"
     return text.caption
@@ -70,7 +73,7 @@ def test_everything_measured_is_said() -> None:
         "bar_top": 135,
         "bar_bottom": 135,
     }
-    (text,) = DescribeCaptioner().caption([facts(row, jpeg((40, 160, 60), (200, 120, 40)))])
+    (text,) = asyncio.run(DescribeCaptioner().caption([facts(row, jpeg((40, 160, 60), (200, 120, 40)))]))
     assert text is not None
     assert text.caption == (
         "A landscape video clip of about 8 seconds with moderate movement. The camera pans. "
@@ -101,7 +104,7 @@ def test_everything_measured_is_said() -> None:
 
 def test_bars_which_an_export_may_cut_off_are_a_fact_but_no_sentence() -> None:
     row = {**ROW, "bar_share": 0.26, "bar_top": 140, "bar_bottom": 140}
-    (text,) = DescribeCaptioner().caption([facts(row)])
+    (text,) = asyncio.run(DescribeCaptioner().caption([facts(row)]))
     assert text is not None
     assert "bars" not in text.caption + text.short
     assert json.loads(text.structured or "")["bars_percent"] == 26
@@ -112,7 +115,9 @@ def test_bars_which_an_export_may_cut_off_are_a_fact_but_no_sentence() -> None:
     [("pan", 0.41, False), ("pan", 0.4, True), ("pan", None, True), ("static", 1.0, True), ("shake", 0.9, False)],
 )
 def test_a_move_that_leaves_much_of_the_motion_is_not_said(camera: str, residual: float | None, sure: bool) -> None:
-    (text,) = DescribeCaptioner().caption([facts({**ROW, "camera_motion": camera, "motion_residual": residual})])
+    (text,) = asyncio.run(
+        DescribeCaptioner().caption([facts({**ROW, "camera_motion": camera, "motion_residual": residual})])
+    )
     assert text is not None
     assert ("camera" in text.caption) == sure
     assert ("camera" in json.loads(text.structured or "")) == sure
@@ -222,12 +227,13 @@ def test_a_few_stills_are_read_spread_over_the_clip() -> None:
 
         return StillRef(frame, get)
 
-    DescribeCaptioner().caption([ClipFacts("c", "x", "x", None, ROW, [still(i) for i in range(16)])])
+    asyncio.run(DescribeCaptioner().caption([ClipFacts("c", "x", "x", None, ROW, [still(i) for i in range(16)])]))
     assert read == [2, 6, 10, 14]
 
 
 def test_described_clips_pass_the_rules_over_captions() -> None:
     rows = [{}, ROW, {**ROW, "bar_share": 0.3, "bar_top": 9, "bar_bottom": 9, "static_share": 0.7, "black_share": 0.5}]
-    captions = caption_clips([facts(row) for row in rows], [DescribeCaptioner()], 4000)
-    verdicts = apply_rules(pa.Table.from_pylist(captions), CurateRecipe().judge.rules)
+    captions = asyncio.run(caption_clips([facts(row) for row in rows], [DescribeCaptioner()], 4000))
+    table = pa.Table.from_pylist(captions, schema=CAPTIONS.arrow)
+    verdicts = apply_rules(joined.add_checks(table, None), CurateRecipe().judge.rules)
     assert verdicts.all == [[], [], []]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pytest
 
+from curation import joined
 from curation.captioning.contract import CaptionText, ClipFacts, caption_clips
 from curation.rules import apply_rules
 from schemas.recipe import CurateRecipe
@@ -95,14 +97,14 @@ class _Given:
     fingerprint = "given-1"
     warnings = ()
 
-    def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
+    async def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
         return [CaptionText(c.manifest_caption or "") for c in clips]
 
 
 def reasons(captions: list[str]) -> list[list[str]]:
     clips = [ClipFacts(str(i), "x", "x", text, {}, []) for i, text in enumerate(captions)]
-    rows = caption_clips(clips, [_Given()], 4000)
-    table = pa.Table.from_pylist(rows, schema=CAPTIONS.arrow)
+    rows = asyncio.run(caption_clips(clips, [_Given()], 4000))
+    table = joined.add_checks(pa.Table.from_pylist(rows, schema=CAPTIONS.arrow), None)
     return apply_rules(table, CurateRecipe().judge.rules).all
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +10,15 @@ import pyarrow as pa
 import pytest
 
 from curation.captioning import make_captioners
-from curation.captioning.contract import CaptionText, ClipFacts, caption_clips
-from curation.captioning.sidecar import MAX_BYTES, SidecarCaptioner, SidecarError, decode_text, read_local_text
+from curation.captioning.contract import Captioner, CaptionText, ClipFacts, caption_clips
+from curation.captioning.sidecar import (
+    MAX_BYTES,
+    ReadText,
+    SidecarCaptioner,
+    SidecarError,
+    decode_text,
+    read_local_text,
+)
 from schemas.errors import RecipeError
 from schemas.tables import CAPTIONS
 
@@ -31,9 +39,13 @@ class Folder:
         return self.files.get(uri)
 
 
+def said(captioner: Captioner, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
+    return asyncio.run(captioner.caption(clips))
+
+
 def read(files: dict[str, str], one: ClipFacts | None = None) -> tuple[CaptionText | None, list[str]]:
     captioner = SidecarCaptioner(Folder(files))
-    (found,) = captioner.caption([one or clip()])
+    (found,) = said(captioner, [one or clip()])
     return found, captioner.warnings
 
 
@@ -98,7 +110,7 @@ def test_files_are_read_and_reported_once_per_source() -> None:
     folder = Folder({"/v/a.json": "{"})
     captioner = SidecarCaptioner(folder)
     clips = [clip("1", "/v/a.mp4"), clip("2", "/v/a.mp4"), clip("3", "/v/b.mp4")]
-    assert captioner.caption(clips[:1]) + captioner.caption(clips[1:]) == [None] * 3
+    assert said(captioner, clips[:1]) + said(captioner, clips[1:]) == [None] * 3
     assert folder.asked == ["/v/a.txt", "/v/a.json", "/v/b.txt", "/v/b.json"]
     assert len(captioner.warnings) == 1
 
@@ -110,7 +122,7 @@ def test_an_unusable_text_leaves_the_json_to_be_tried() -> None:
         return '{"caption": "a cat"}'
 
     captioner = SidecarCaptioner(read_text)
-    assert captioner.caption([clip()]) == [CaptionText("a cat", scope="source")]
+    assert said(captioner, [clip()]) == [CaptionText("a cat", scope="source")]
     assert captioner.warnings == ["/v/dir.d/a.b.txt: not used as a caption: larger than allowed"]
 
 
@@ -119,7 +131,7 @@ def test_failing_storage_is_not_an_absent_caption() -> None:
         raise OSError("network")
 
     with pytest.raises(OSError, match="network"):
-        SidecarCaptioner(read_text).caption([clip()])
+        said(SidecarCaptioner(read_text), [clip()])
 
 
 @pytest.mark.parametrize(
@@ -165,7 +177,7 @@ class Fixed:
         self.texts = texts
         self.asked: list[str] = []
 
-    def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
+    async def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
         self.asked += [c.clip_id for c in clips]
         return [self.texts.get(c.clip_id) for c in clips]
 
@@ -175,7 +187,7 @@ def test_later_captioners_are_asked_only_for_what_is_empty() -> None:
     second = Fixed("second", {"a": CaptionText("from second one two three"), "b": CaptionText("never")})
     third = Fixed("third", {"c": CaptionText("from third")})
     fourth = Fixed("fourth", {})
-    rows = caption_clips([clip(i) for i in "abc"], [first, second, third, fourth], 15)
+    rows = asyncio.run(caption_clips([clip(i) for i in "abc"], [first, second, third, fourth], 15))
     assert [first.asked, second.asked, third.asked, fourth.asked] == [["a", "b", "c"], ["a", "c"], ["c"], []]
     assert [r["captioner"] for r in rows] == ["second", "first", "third"]
     assert [r["caption"] for r in rows] == ["from second one", "from first", "from third"]
@@ -187,7 +199,7 @@ def test_later_captioners_are_asked_only_for_what_is_empty() -> None:
 
 def test_rows_fit_the_captions_table() -> None:
     captioner = Fixed("x", {"a": CaptionText("A cat sits on a mat.")})
-    rows = caption_clips([clip("a"), clip("b")], [captioner], 100)
+    rows = asyncio.run(caption_clips([clip("a"), clip("b")], [captioner], 100))
     assert all(list(row) == CAPTIONS.names for row in rows)
     table = pa.Table.from_pylist(rows, schema=CAPTIONS.arrow)
     table.validate(full=True)
@@ -196,21 +208,25 @@ def test_rows_fit_the_captions_table() -> None:
     assert (rows[1]["caption_words"], rows[1]["caption_repetition"]) == (0, 0.0)
 
 
+def make(names: list[str], read_text: ReadText = read_local_text) -> list[Captioner]:
+    return make_captioners({"captioners": names}, lambda name: pytest.fail("no model is needed"), read_text)
+
+
 def test_captioners_of_a_recipe_are_made_in_its_order() -> None:
     folder = Folder({"/v/a.txt": "a cat"})
-    captioners = make_captioners(["sidecar", "describe"], folder)
-    rows = caption_clips([clip("1", "/v/a.mp4"), clip("2", "/v/b.mp4")], captioners, 100)
+    captioners = make(["sidecar", "describe"], folder)
+    rows = asyncio.run(caption_clips([clip("1", "/v/a.mp4"), clip("2", "/v/b.mp4")], captioners, 100))
     assert [row["captioner"] for row in rows] == ["sidecar", "describe"]
-    assert [c.name for c in make_captioners(["describe", "sidecar"])] == ["describe", "sidecar"]
+    assert [c.name for c in make(["describe", "sidecar"])] == ["describe", "sidecar"]
     assert all(c.fingerprint.startswith(c.name) and not c.warnings for c in captioners)
     with pytest.raises(RecipeError, match="no captioner `x`"):
-        make_captioners(["x"])
+        make(["x"])
 
 
 def test_a_captioner_with_the_wrong_number_of_texts_is_an_error() -> None:
     class Short(Fixed):
-        def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
+        async def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
             return []
 
     with pytest.raises(ValueError, match="`short` gave 0 texts for 1 clips"):
-        caption_clips([clip()], [Short("short", {})], 100)
+        asyncio.run(caption_clips([clip()], [Short("short", {})], 100))

@@ -139,7 +139,7 @@ def test_wrong_inputs_and_names(capsys: pytest.CaptureFixture[str], tmp_path: Pa
 
 
 def test_stage_without_a_corpus(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    for command in ("scan", "features", "select", "caption", "judge", "export", "status", "report"):
+    for command in ("scan", "features", "dedup", "select", "caption", "check", "judge", "export", "status", "report"):
         assert stiv(command, tmp_path) == 2
         assert "not a corpus" in one_paragraph(capsys)
     assert os.listdir(tmp_path) == []

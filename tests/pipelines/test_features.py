@@ -20,9 +20,11 @@ from curation.golden import draw
 from curation.golden.encode import encode
 from curation.signals.crop import Crop
 from curation.views import connect
+from models.text_detector import detector
 from pipelines.children import Children
 from pipelines.stages import features
-from pipelines.stages.text_area import Found, text_row, to_look
+from pipelines.stages.still_reading import to_look
+from pipelines.stages.text_area import Found, text_row
 from schemas.errors import UsageError, VariantError
 from schemas.tables import TABLES
 
@@ -61,7 +63,7 @@ CHEAP = "select.still=motion < 1.5"
 @pytest.fixture(scope="module")
 def made(films: Path, tmp_path_factory: pytest.TempPathFactory, run: Any) -> Path:
     out = tmp_path_factory.mktemp("made") / "corpus"
-    run(out, films, settings=(CHEAP, RULE), stages=("scan", "features", "select", "caption", "judge"))
+    run(out, films, settings=(CHEAP, RULE), stages=("scan", "features", "dedup", "select", "caption", "check", "judge"))
     return out
 
 
@@ -111,9 +113,10 @@ def test_rules_may_speak_of_text_and_what_was_not_looked_at_is_null(made: Path) 
 
 
 def test_a_clip_that_was_not_looked_at_does_not_count_as_unknown(films: Path, tmp_path: Path, run: Any) -> None:
-    _, counts = run(tmp_path / "c", films, settings=(CHEAP, RULE), stages=("scan", "features", "select"))
+    _, counts = run(tmp_path / "c", films, settings=(CHEAP, RULE), stages=("scan", "features", "dedup", "select"))
     assert "text" not in counts.unknown
-    assert (counts.text_clips, counts.text_stills, counts.text_skipped, counts.text_reused) == (2, 6, 1, 0)
+    assert (counts.looked_clips["text"], counts.looked_stills["text"]) == (2, 6)
+    assert (counts.looked_skipped["text"], counts.looked_reused["text"]) == (1, 0)
     assert counts.cpu_s["text"] > 0
 
 
@@ -125,10 +128,10 @@ def test_score_all_looks_at_every_clip(copy: Path, run: Any, looked: list[str]) 
 
 
 def test_looser_cheap_rules_measure_only_what_is_new(copy: Path, run: Any, looked: list[str]) -> None:
-    _, counts = run(copy, settings=(RULE, "select.still=off"), stages=("features", "select"), name="loose")
+    _, counts = run(copy, settings=(RULE, "select.still=off"), stages=("features", "dedup", "select"), name="loose")
     clips = by_file(copy, {"selections": "loose"})
     assert looked == [clips.loc["slow.mp4", "clip_id"]]
-    assert counts.text_reused == 2
+    assert counts.looked_reused["text"] == 2
     assert clips.loc["slow.mp4", "selection_reason"] == "text"
     old = by_file(copy, {"selections": "default"})
     assert old.loc["text.mp4", "text_area"] == clips.loc["text.mp4", "text_area"]
@@ -144,7 +147,7 @@ def test_another_search_takes_nothing_over(copy: Path, run: Any, looked: list[st
 def test_other_weights_take_nothing_over(
     copy: Path, run: Any, looked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features.detector, "fingerprint", lambda: "other")
+    monkeypatch.setattr(detector, "fingerprint", lambda: "other")
     with pytest.raises(VariantError, match="model"):
         run(copy, settings=(CHEAP, RULE), stages=("features",))
     run(copy, settings=(CHEAP, RULE), stages=("features",), name="new")
@@ -172,7 +175,7 @@ def test_a_rule_over_text_alone_does_not_touch_what_was_measured(copy: Path, run
 def test_a_second_run_does_nothing_and_new_sources_only_theirs(
     copy: Path, films: Path, run: Any, looked: list[str], tmp_path: Path
 ) -> None:
-    stages = ("scan", "features", "select", "caption", "judge")
+    stages = ("scan", "features", "dedup", "select", "caption", "check", "judge")
     outcome, _ = run(copy, films, settings=(CHEAP, RULE), stages=stages)
     assert not outcome.worked
     more = tmp_path / "more"
@@ -185,7 +188,7 @@ def test_a_second_run_does_nothing_and_new_sources_only_theirs(
 def test_select_under_a_new_name_goes_on_under_it(copy: Path, films: Path, run: Any, looked: list[str]) -> None:
     settings = (CHEAP, "select.text=text_area > 0.9")
     run(copy, settings=settings, stages=("select",), name="high")
-    outcome, _ = run(copy, films, settings=settings, stages=("scan", "features", "select"), name="high")
+    outcome, _ = run(copy, films, settings=settings, stages=("scan", "features", "dedup", "select"), name="high")
     assert not outcome.worked
     assert looked == []
 
@@ -201,8 +204,8 @@ def test_a_selection_that_read_another_text_does_not_keep_clips_from_being_measu
     assert outcome.worked
     assert looked == [by_file(copy).loc["slow.mp4", "clip_id"]]
     with pytest.raises(VariantError, match="it reads `text` from `loose` instead of `default`"):
-        run(copy, settings=settings, stages=("features", "select"), name="loose")
-    run(copy, settings=settings, stages=("features", "select"), name="loose", replace=True)
+        run(copy, settings=settings, stages=("features", "dedup", "select"), name="loose")
+    run(copy, settings=settings, stages=("features", "dedup", "select"), name="loose", replace=True)
     assert by_file(copy, {"selections": "loose"}).loc["slow.mp4", "selection_reason"] == "text"
     assert len(looked) == 1
 
@@ -213,16 +216,19 @@ def test_a_run_that_would_leave_a_selection_behind_says_so_and_writes_nothing(
     settings = ("select.still=off", RULE)
     run(copy, settings=settings, stages=("select",), name="loose")
     with pytest.raises(VariantError, match="it reads `text` from `loose` instead of `default`"):
-        run(copy, settings=settings, stages=("features", "select"), name="loose")
+        run(copy, settings=settings, stages=("features", "dedup", "select"), name="loose")
     assert Corpus.open(copy).variants("text") == ["default"]
     assert looked == []
 
 
 def test_off_leaves_the_columns_null(films: Path, tmp_path: Path, run: Any, made: Path) -> None:
     out = tmp_path / "c"
-    settings = (CHEAP, RULE, "features.text.enabled=false")
-    _, counts = run(out, films, settings=settings, stages=("scan", "features", "select", "caption", "judge"))
-    assert counts.text_clips == 0
+    others = ("features.embeddings.enabled=false", "dedup.enabled=false")
+    settings = (CHEAP, RULE, "features.text.enabled=false", *others)
+    _, counts = run(
+        out, films, settings=settings, stages=("scan", "features", "dedup", "select", "caption", "check", "judge")
+    )
+    assert counts.looked_clips["text"] == 0
     assert counts.unknown["text"] == 2
     assert not (out / "features").exists()
     clips = by_file(out)
@@ -246,14 +252,14 @@ def test_a_stage_without_settings_uses_those_it_was_made_with(
     kept = load_recipe(None, (), stored_recipe(Corpus.open(copy), "default"))
     assert {r.name: r.drop for r in kept.select.rules}["still"] == "motion < 1.5"
     out = tmp_path / "off"
-    run(out, films, settings=("features.text.enabled=false",), stages=("scan", "select"))
+    run(out, films, settings=("features.text.enabled=false",), stages=("scan", "features", "dedup", "select"))
     assert not load_recipe(None, (), stored_recipe(Corpus.open(out), "default")).features.text.enabled
 
 
 def test_percentiles_of_cheap_columns_and_of_text(films: Path, tmp_path: Path, run: Any, looked: list[str]) -> None:
     out = tmp_path / "c"
     rules = ("select.still=motion < percentile(motion, 30)", "select.text=text_area >= percentile(text_area, 50)")
-    run(out, films, settings=rules, stages=("scan", "features", "select"))
+    run(out, films, settings=rules, stages=("scan", "features", "dedup", "select"))
     text = json.loads((out / "features/text/default/variant.json").read_text())["resolved"]["percentiles"]
     assert list(text) == ["motion@30.0"]
     chosen = json.loads((out / "selections/default/variant.json").read_text())["resolved"]["percentiles"]
@@ -286,7 +292,8 @@ def test_stills_are_spread_and_never_more_than_there_are() -> None:
 
 
 def test_a_damaged_still_is_not_looked_at(copy: Path) -> None:
-    from pipelines.stages.text_area import Look, look
+    from pipelines.stages.still_reading import Look
+    from pipelines.stages.text_area import look
 
     clip = next(r for r in Corpus.open(copy).read("clips", 0).to_pylist() if r["stills_offset"])
     whole = to_look(clip, 2)
@@ -297,7 +304,8 @@ def test_a_damaged_still_is_not_looked_at(copy: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["empty", "huge"])
 def test_a_still_that_the_decoder_refuses_is_not_looked_at(damage: str, tmp_path: Path) -> None:
-    from pipelines.stages.text_area import Look, look
+    from pipelines.stages.still_reading import Look
+    from pipelines.stages.text_area import look
 
     jpeg = cv2.imencode(".jpg", draw.texture(64, 48, 1))[1].tobytes()
     header = jpeg.index(b"\xff\xc0")
@@ -340,7 +348,7 @@ def test_a_clip_over_which_a_child_fails_alone_has_no_text_and_the_others_keep_t
     children = _Fails({ids[name] for name in bad}, error)
     monkeypatch.setattr(context, "Children", lambda jobs: children)
     settings = (CHEAP, RULE, "features.text.stills=2")
-    _, counts = run(copy, settings=settings, stages=("features", "select"), name="dead")
+    _, counts = run(copy, settings=settings, stages=("features", "dedup", "select"), name="dead")
     assert children.tasks == [2, 1, 1]
     clips = by_file(copy, {"selections": "dead"})
     wanted = {"plain.mp4": 1, "text.mp4": 1, "slow.mp4": -1} | dict.fromkeys(bad, 0)
@@ -350,8 +358,11 @@ def test_a_clip_over_which_a_child_fails_alone_has_no_text_and_the_others_keep_t
     for name in bad:
         assert any(f"looking for text in clip {ids[name]} failed" in note for note in counts.notes)
     children.bad = set()
-    _, counts = run(copy, settings=settings, stages=("features",), name="again")
-    assert (counts.text_clips, counts.text_reused) == (len(bad), 2 - len(bad))  # where it failed nothing was measured
+    _, counts = run(copy, settings=("select.still=motion < 1.4", *settings[1:]), stages=("features",), name="again")
+    assert (counts.looked_clips["text"], counts.looked_reused["text"]) == (
+        len(bad),
+        2 - len(bad),
+    )  # where it failed nothing was measured
 
 
 def test_the_command_says_what_it_did(copy: Path, capsys: pytest.CaptureFixture[str], looked: list[str]) -> None:
@@ -376,7 +387,8 @@ def test_the_command_says_what_it_did(copy: Path, capsys: pytest.CaptureFixture[
 
 def test_the_joined_columns_are_not_doubled_and_may_be_null(made: Path) -> None:
     names = joined.select_schema().names
-    assert names[-3:] == ["text_area", "text_area_max", "text_stills"]
+    assert [n for n in names if n.startswith("text_")] == ["text_area", "text_area_max", "text_stills"]
+    assert "embedding" not in names  # a vector is no column for a rule
     corpus = Corpus.open(made)
     wide = joined.read_measured(corpus, 0, {"text": "default"})
     assert wide.schema.names == names
@@ -394,7 +406,7 @@ def test_the_ledger_counts_frames_and_time_by_kind(films: Path, tmp_path: Path, 
     assert record["decode"]["source_frames"] == 3 * 36
     assert 1.0 <= record["decode"]["analysis_ratio"] <= 1.02
     assert record["cpu_s"]["text"] > 0
-    assert (record["counts"]["text_clips"], record["counts"]["text_stills"]) == (2, 6)
+    assert (record["counts"]["looked_clips"]["text"], record["counts"]["looked_stills"]["text"]) == (2, 6)
     assert counts.analysis_frames == record["decode"]["analysis_frames"]
 
 
@@ -402,7 +414,13 @@ def test_the_ledger_counts_frames_and_time_by_kind(films: Path, tmp_path: Path, 
 def test_ray_measures_the_same_bytes(made: Path, films: Path, tmp_path: Path, run: Any, tree: Any) -> None:
     out = tmp_path / "c"
     settings = (CHEAP, RULE)
-    run(out, films, settings=settings, stages=("scan", "features", "select", "caption", "judge"), executor="ray")
+    run(
+        out,
+        films,
+        settings=settings,
+        stages=("scan", "features", "dedup", "select", "caption", "check", "judge"),
+        executor="ray",
+    )
     assert tree(out) == tree(made)
 
 

@@ -16,6 +16,8 @@ import pytest
 import webdataset
 
 from curation.corpus import Corpus
+from curation.golden.draw import texture, window
+from curation.golden.encode import encode
 from schemas.errors import StivError, UsageError, VariantError
 from schemas.tables import TABLES
 
@@ -128,18 +130,19 @@ def test_new_inputs_become_new_parts_and_old_ones_stay(
     shutil.copytree(straight, out)
     before = tree(out)
     more.mkdir()
-    shutil.copy(videos / "captioned.mp4", more / "new.mp4")
+    big = texture(512, 256, 9)
+    encode((window(big, 8 + 2.5 * i, 8, 320, 240) for i in range(36)), more / "new.mp4", 12)
     run(out, more)
     after = tree(out)
     changed = {p for p in before if after[p] != before[p]}
-    assert changed == {"plan/parts.json", "shards/default/plan.parquet"}
+    assert changed == {"plan/parts.json", "duplicates/default/groups.json", "shards/default/plan.parquet"}
     assert "shards/default/000001.tar" in after
     assert "sources/part-000001.parquet" in after
 
 
 def test_stage_by_stage_gives_the_same_bytes(straight: Path, videos: Path, tmp_path: Path, run: Any, tree: Any) -> None:
     out = tmp_path / "c"
-    for number, stage in enumerate(("scan", "features", "select", "caption", "judge", "export")):
+    for number, stage in enumerate(("scan", "features", "dedup", "select", "caption", "check", "judge", "export")):
         run(out, videos if number == 0 else None, stages=(stage,))
     assert tree(out) == tree(straight)
 
@@ -222,7 +225,7 @@ def test_vanished_source_costs_only_its_clips_and_only_until_it_is_back(
 ) -> None:
     copy, out = tmp_path / "v", tmp_path / "c"
     shutil.copytree(videos, copy)
-    run(out, copy, stages=("scan", "features", "select", "caption", "judge"))
+    run(out, copy, stages=("scan", "features", "dedup", "select", "caption", "check", "judge"))
     (copy / "captioned.mp4").rename(tmp_path / "away.mp4")
     two_shots = (copy / "two_shots.mp4").read_bytes()
     (copy / "two_shots.mp4").write_bytes((copy / "sub" / "third one.mkv").read_bytes())

