@@ -58,7 +58,7 @@ class _Thin:
     def fill(self, frame: VideoFrame) -> VideoFrame:
         """The rows of ``frame``. The next call writes over them."""
         for rows, plane in zip(self._rows, frame.planes, strict=True):
-            source = _rows(plane)[:: self._every]
+            source = _rows(plane)[self._every // 2 :: self._every]
             width = min(rows.shape[1], source.shape[1])
             np.copyto(rows[:, :width], source[: len(rows), :width])
         self._frame.colorspace, self._frame.color_range = frame.colorspace, frame.color_range

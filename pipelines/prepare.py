@@ -56,8 +56,9 @@ def prepare_variants(
         if table in MEASURED_TABLES and scan.keys() - inputs.keys():
             inputs = {**scan, **inputs}
         inputs = {**inputs, **models_of(recipe, table)}
+        alone = set(wanted) == {variants.COMMAND[table]}  # who asks for this stage by name wants it under the name
         made[table] = (
-            _equal(corpus, table, options.name, settings, inputs)
+            (None if alone else _equal(corpus, table, options.name, settings, inputs))
             or _chosen_with(corpus, table, options.name, settings, inputs)
             or variants.prepare(corpus, table, options.name, settings, inputs, replace=options.replace, dry=dry)
         )

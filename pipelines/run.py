@@ -119,9 +119,7 @@ def _say_what(
     """Before anything is made again in the place of something, or made anew beside it: what, and what stays."""
     tables = [s.table for s in stages if s is not SCAN] + (["shards"] if exporting else [])
     again = [t for t in tables if foreseen[t].replacing]
-    others = [
-        t for t in tables if not foreseen[t].replacing and not corpus.done(t, foreseen[t].folder) and t != "shards"
-    ]
+    others = [t for t in tables if t not in again and not set(corpus.store.names(foreseen[t].path)) - {"variant.json"}]
     begun = [t for t in tables if t not in again and t not in others]
     if again:
         kept = f"; {', '.join(begun)} stay as they are" if begun else ""
@@ -235,7 +233,7 @@ def _title(stages: Sequence[Stage]) -> str:
         return "Scanning"
     if any(s in MEASURING for s in stages):
         return "Looking at stills"
-    return "Captioning" if any(s.command in ("caption", "check") for s in stages) else "Deciding"
+    return "Captioning and deciding" if any(s.command in ("caption", "check") for s in stages) else "Deciding"
 
 
 def _totals(corpus: Corpus, stages: Sequence[Stage], units: Sequence[int]) -> dict[str, float]:

@@ -172,8 +172,13 @@ def models_of(recipe: CurateRecipe, table: str) -> dict[str, dict[str, str]]:
 
 
 def stored_recipe(corpus: Corpus, name: str) -> dict[str, Any]:
-    """The settings under which a corpus and its variants of this name were made, as a recipe; what was not made is left out."""
+    """The settings under which a corpus and its variants of this name were made, as a recipe; what was not made is left out.
+
+    A name that nothing has yet begins as `default` is.
+    """
     found = {table: variants.load(corpus, table, name) for table in SECTION}
+    if not any(found.values()):
+        found = {table: variants.load(corpus, table, "default") for table in SECTION}
     # What a variant of this name was made from belongs to it, under whatever name.
     for table in ("shards", "decisions", "checks", "captions", "selections", "duplicates"):
         variant = found[table]

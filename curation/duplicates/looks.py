@@ -42,6 +42,8 @@ SCHEMA = pa.schema(
         ("aspect", _F32),
         ("cell", pa.int32()),
         ("vector_row", pa.int32()),
+        ("next_cell", pa.int32()),
+        ("next_row", pa.int32()),
         ("stills_offset", pa.list_(pa.int64())),
         ("stills_size", pa.list_(pa.int64())),
         ("crop", pa.list_(_F32)),
@@ -50,7 +52,7 @@ SCHEMA = pa.schema(
 """``id_*``: the clip's id as two numbers. ``content_*``: halves of a 128-bit digest of the source's content and the clip's frames (0, 0: the
 content is not known). ``value``: what decides which clip is kept, NaN where it is unknown. ``aspect``: natural logarithm of width / height
 without black bars. NaN stands for NULL. ``crop``: black bars left, top, right, bottom as shares. ``vector_row``: row in the part's file of
-vectors."""
+vectors. ``next_*``: the same for the second nearest cell."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Looks:
     aspect: np.ndarray
     cell: np.ndarray
     vector_row: np.ndarray
+    next_cell: np.ndarray
+    next_row: np.ndarray
     mirrored: np.ndarray
     """(n,) bool: this is how the clip would look with left and right exchanged."""
 
@@ -104,8 +108,8 @@ def make(wide: pa.Table, keep: str, cells: np.ndarray, vector_rows: np.ndarray) 
 
     Args:
         keep: the expression that decides which clip is kept.
-        cells: (n,) cell of each clip's vector, ``NO_CELL`` where it has none.
-        vector_rows: (n,) row of its vector in the part's file.
+        cells: (n, 2) nearest cell of each clip's vector and the next one, ``NO_CELL`` where it has none.
+        vector_rows: (n, 2) rows of its vector in the part's file, which holds it once for each of the two.
 
     Raises:
         RecipeError: ``keep`` is no number over the columns.
@@ -113,8 +117,8 @@ def make(wide: pa.Table, keep: str, cells: np.ndarray, vector_rows: np.ndarray) 
     rows = wide.select([c for c in _NEEDED if c in wide.column_names]).to_pylist()
     values = numbers(wide, keep)
     made = [
-        _look(row, value, int(cell), int(vector))
-        for row, value, cell, vector in zip(rows, values, cells, vector_rows, strict=True)
+        _look(row, value, cell, vector)
+        for row, value, cell, vector in zip(rows, values, cells.tolist(), vector_rows.tolist(), strict=True)
     ]
     return pa.Table.from_pylist(made, schema=SCHEMA)
 
@@ -139,7 +143,7 @@ def numbers(table: pa.Table, sql: str, *, where: str = "dedup.keep") -> list[flo
     return [v if v is not None and np.isfinite(v) else None for v in found.column("v").to_pylist()]
 
 
-def _look(row: dict[str, object], value: float | None, cell: int, vector_row: int) -> dict[str, object]:
+def _look(row: dict[str, object], value: float | None, cell: list[int], vector_row: list[int]) -> dict[str, object]:
     digits = str(row["clip_id"])[1:]
     sha = row["source_sha256"]
     content = _halves(f"{sha}:{row['start_frame']}:{row['end_frame']}") if sha else (0, 0)
@@ -161,8 +165,10 @@ def _look(row: dict[str, object], value: float | None, cell: int, vector_row: in
         "brightness": np.nan if row["brightness"] is None else row["brightness"],
         "colourfulness": np.nan if row["colourfulness"] is None else row["colourfulness"],
         "aspect": float(np.log(max(inner[0], 1.0) / max(inner[1], 1.0))),
-        "cell": cell,
-        "vector_row": vector_row,
+        "cell": cell[0],
+        "vector_row": vector_row[0],
+        "next_cell": cell[1],
+        "next_row": vector_row[1],
         "stills_offset": [offsets[i] for i in chosen],  # type: ignore[index]
         "stills_size": [sizes[i] for i in chosen],  # type: ignore[index]
         "crop": sides,

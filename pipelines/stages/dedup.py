@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,18 +95,20 @@ def look(worker: Worker, part: int) -> None:
     wide = joined.read_measured(corpus, part, {t: made[t].folder for t in FEATURE_TABLES if t in made})
     dropped = apply_rules(wide, rules_of(variant)).dropped
     wide = wide.filter(pa.array([not out for out in dropped], pa.bool_()))
-    place = np.full(wide.num_rows, looks.NO_CELL, np.int32)
-    row = np.full(wide.num_rows, -1, np.int32)
+    place = np.full((wide.num_rows, 2), looks.NO_CELL, np.int32)
+    row = np.full((wide.num_rows, 2), -1, np.int32)
     if settings.semantic.enabled:
         ids, vectors = _vectors(corpus, made["embeddings"], part)
         at = {clip: i for i, clip in enumerate(ids)}
         here = np.array([at.get(c, -1) for c in wide.column("clip_id").to_pylist()], np.int64)
         mine = np.flatnonzero(here >= 0)
         own = vectors[here[mine]]
-        place[mine] = cells.assign(own, _centres(corpus, variant))
-        order = np.argsort(place[mine], kind="stable")
-        row[mine[order]] = np.arange(len(mine), dtype=np.int32)
-        corpus.store.commit_bytes(groups.vectors_path(variant, part), own[order].astype("<f2").tobytes())
+        place[mine] = cells.nearest(own, _centres(corpus, variant))
+        order = np.argsort(place[mine].ravel(), kind="stable")
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        row[mine] = rank.reshape(-1, 2)
+        corpus.store.commit_bytes(groups.vectors_path(variant, part), own[order // 2].astype("<f2").tobytes())
     corpus.store.commit_table(groups.looks_path(variant, part), looks.make(wide, settings.keep, place, row))
     worker.emit({"kind": "part", "stage": "dedup_look", "part": part, "clips": wide.num_rows})
 
@@ -118,7 +121,7 @@ def tasks_missing(corpus: Corpus, variant: Variant, group: Group) -> list[int]:
         for part in range(group.upto):
             column = corpus.store.read_table(groups.looks_path(variant, part), ["cell"]).column("cell").to_numpy()
             clips += len(column)
-            vectors += int((column != looks.NO_CELL).sum())
+            vectors += 2 * int((column != looks.NO_CELL).sum())
         settings = settings_of(variant)
         width = _centres(corpus, variant).shape[1] if settings.semantic.enabled else 0
         plan = groups.make_plan(settings, clips, vectors, width)
@@ -284,7 +287,8 @@ def _search_cells(
     low, high = share * len(centres) // shares, (share + 1) * len(centres) // shares
     pieces, vectors = [], []
     for one in _pieces(corpus, variant, group):
-        mine = one.take((one.cell >= low) & (one.cell < high))
+        both = looks.concatenate([one, replace(one, cell=one.next_cell, vector_row=one.next_row)])
+        mine = both.take((both.cell >= low) & (both.cell < high))
         if len(mine):
             first, last = int(mine.vector_row.min()), int(mine.vector_row.max())
             width = centres.shape[1] * 2

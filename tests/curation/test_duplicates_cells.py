@@ -45,7 +45,7 @@ def test_cells_are_the_clusters_that_are_there() -> None:
     rng = np.random.default_rng(3)
     own = np.arange(500) % 5
     some = cells.unit(centres[own] + 0.02 * rng.standard_normal((500, 16)))
-    found = cells.assign(some, cells.fit(some, 5, seed=1))
+    found = cells.nearest(some, cells.fit(some, 5, seed=1))[:, 0]
     assert all(len(set(found[own == k].tolist())) == 1 for k in range(5))
 
 
@@ -54,6 +54,13 @@ def test_centres_are_the_same_each_time_and_of_length_one() -> None:
     first = cells.fit(some, 7)
     np.testing.assert_array_equal(first, cells.fit(some, 7))
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, atol=1e-6)
+
+
+def test_the_next_cell_is_the_second_nearest() -> None:
+    some, centres = vectors(50), vectors(6, seed=4)
+    order = np.argsort(-(some @ centres.T), axis=1)
+    np.testing.assert_array_equal(cells.nearest(some, centres), order[:, :2])
+    assert cells.nearest(some, centres[:1]).tolist() == [[0, -1]] * 50
 
 
 def test_no_more_cells_than_clips() -> None:

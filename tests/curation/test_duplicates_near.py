@@ -34,6 +34,8 @@ def looks_of(phash: np.ndarray, **columns: np.ndarray) -> Looks:
         "aspect": np.zeros(count, np.float32),
         "cell": np.zeros(count, np.int32),
         "vector_row": np.zeros(count, np.int32),
+        "next_cell": np.zeros(count, np.int32),
+        "next_row": np.zeros(count, np.int32),
         "mirrored": np.zeros(count, bool),
     }
     return Looks(phash=phash.astype(np.uint64), **(plain | columns))

@@ -41,6 +41,13 @@ def test_different_pictures_are_not() -> None:
     assert max(found) < stills.SAME - 0.1
 
 
+def test_cards_with_other_words_are_other_pictures() -> None:
+    words = ["THE LAST NIGHT", "CHAPTER TWO", "A SONG OF STONE", "SEVEN ROADS", "WINTER SEA", "FIRST DAY"]
+    cards = [draw.text_box(np.zeros((180, 320, 3), np.uint8), (20, 60, 280, 60), w, ground=(0, 0, 0)) for w in words]
+    some = [sketches(card) for card in cards]
+    assert max(stills.likeness(a, b) for i, a in enumerate(some) for b in some[:i]) < stills.SAME
+
+
 def test_likeness_in_the_large_is_not_enough() -> None:
     """Two pictures with the same slow structure, which is what a hash sees."""
     slow = cv2.GaussianBlur(draw.texture(*SIZE, 1), (0, 0), 40).astype(np.float32)

@@ -221,7 +221,7 @@ def test_another_name_is_decided_only_and_can_be_looked_at(
     assert stiv("curate", videos, "--out", out, "--executor", "inline", "--name", "strict", *settings) == 0
     text = capsys.readouterr().out
     assert "Scanning" not in text
-    assert "Deciding: 1 part" in text
+    assert "deciding: 1 part" in text
     assert "--use strict" in text
     sql = "SELECT count(*) FILTER (kept) AS n FROM decisions"
     assert stiv("query", out, sql, "--use", "strict", "--json") == 0

@@ -302,7 +302,7 @@ def test_all_is_done_only_once(tmp_path: Path) -> None:
     assert [e["text"] for e in tables.events if e["kind"] == "found"] == [
         "Duplicates among 6 clips: 3 give way to better ones (1 exact, 2 near, 0 semantic)."
     ]
-    assert sorted(e["part"] for e in tables.events if e["kind"] == "part") == [0, 1]
+    assert sorted(e["part"] for e in tables.events if e.get("stage") == "dedup") == [0, 1]
 
 
 class Killed(BaseException):

@@ -302,6 +302,7 @@ def test_encoders_of_the_hub_are_told_by_what_was_fetched_and_then_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import open_clip
+    from safetensors.torch import load_file, save_file
 
     monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda name, tag: {"quick_gelu": False})
     monkeypatch.setattr(open_clip, "download_pretrained", lambda found: towers["clip"]["weights"])
@@ -317,9 +318,12 @@ def test_encoders_of_the_hub_are_told_by_what_was_fetched_and_then_by_name(
     folder = str(tmp_path / "t5")
     assert embed_text(shapes_corpus, recipe("t5"), folder).encoded > 0
     assert embed_text(shapes_corpus, recipe("t5"), folder).encoded == 0
-    monkeypatch.setattr(torch.nn.Module, "state_dict", lambda self: {"w": torch.ones(1)})
+    copy = Path(shutil.copytree(towers["t5"]["name"], tmp_path / "copy"))
+    assert embed_text(shapes_corpus, recipe("t5", name=str(copy)), folder).encoded == 0
+    weights = load_file(copy / "model.safetensors")
+    save_file({key: 2 * value for key, value in weights.items()}, copy / "model.safetensors", {"format": "pt"})
     with pytest.raises(UsageError, match="made otherwise: content"):
-        embed_text(shapes_corpus, recipe("t5"), folder)
+        embed_text(shapes_corpus, recipe("t5", name=str(copy)), folder)
 
 
 def test_folders_that_hold_something_else(
