@@ -128,11 +128,16 @@ class Features(Section):
 
 
 class Near(Section):
-    """Copies that were re-encoded, resized, letterboxed, watermarked or shifted a little: perceptual hashes with a banded lookup."""
+    """Copies that were re-encoded, resized, letterboxed, watermarked, mirrored or shifted a little: proposed by perceptual hashes with a banded lookup, proven on stills."""
 
     enabled: bool = Field(True, description="Look for near duplicates.")
-    max_distance: int = Field(8, ge=0, le=16, description="Most bits of 64 in which two hashes may differ to agree.")
-    hashes: int = Field(2, ge=1, le=3, description="How many of the three hashes of two clips must agree.")
+    max_distance: int = Field(
+        8,
+        ge=0,
+        le=16,
+        description="Most bits of 64 in which the closest of the three hashes may differ; the others that must agree, in twice as many.",
+    )
+    hashes: int = Field(2, ge=1, le=3, description="How many of the three must agree.")
 
 
 class Semantic(Section):
@@ -142,7 +147,9 @@ class Semantic(Section):
         False, description="Look for semantic duplicates. Needs `features.embeddings`; best with `openclip`."
     )
     min_cosine: float = Field(0.96, gt=0, le=1, description="Least cosine of two clips' vectors.")
-    cells: int | None = Field(None, ge=1, description="k-means cells. Default: one for about every thousand clips.")
+    cells: int | None = Field(
+        None, ge=1, description="k-means cells. Default: one for about every thousand clips, at most 16,384."
+    )
 
 
 class Dedup(Section):
@@ -153,7 +160,7 @@ class Dedup(Section):
     near: Near = Near()
     semantic: Semantic = Semantic()
     keep: str = Field(
-        "width * height * coalesce(sharpness, 0.5)",
+        "width * height * (1 - coalesce(bar_share, 0)) * coalesce(sharpness, 0.5)",
         min_length=1,
         description="One scalar SQL expression over the columns known by then: the clip with the largest value is kept; then the longest, then the first by clip_id.",
     )

@@ -37,9 +37,7 @@ class Nominators:
     """AdaptiveDetector for cuts, HistogramDetector for gradual change, both without a minimum scene length."""
 
     def __init__(self, settings: Shots) -> None:
-        self._cuts = _Cuts(
-            adaptive_threshold=settings.adaptive_threshold, min_scene_len=1, min_content_val=MIN_CONTENT
-        )
+        self._cuts = _Cuts(adaptive_threshold=settings.adaptive_threshold, min_scene_len=1, min_content_val=MIN_CONTENT)
         self._changes = HistogramDetector(threshold=settings.histogram_threshold, min_scene_len=1)
         self._clock = FrameTimecode(0, 25.0)  # any rate will do: only frame numbers are used
 

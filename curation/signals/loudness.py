@@ -135,7 +135,11 @@ class Loudness:
         first, end = (_first_sample(n * _CHUNK, self._rate) for n in (number, number + 1))
         # A power of two, which is the fastest to transform.
         size = 1 << (_first_sample(1, self._rate) + end - first - 1).bit_length()
-        self._chunk, self._number, self._lead = np.zeros((len(self._weights), size), np.float32), number, size - (end - first)
+        self._chunk, self._number, self._lead = (
+            np.zeros((len(self._weights), size), np.float32),
+            number,
+            size - (end - first),
+        )
         if last is not None and follows:
             known = min(self._lead, last.shape[1])
             self._chunk[:, self._lead - known : self._lead] = last[:, last.shape[1] - known :]
