@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curation.corpus import MEASURED_TABLES, VARIANT_TABLES
+from curation.corpus import FEATURE_TABLES, MEASURED_TABLES, VARIANT_TABLES
 from curation.variants import COMMAND
 from pipelines.apps.words import plural
 
@@ -35,10 +35,11 @@ OPTIONAL = (*MEASURED_TABLES, "checks")
 
 
 def _made_without(table: str, status: Status) -> bool:
-    """Whether something later was made already, so that the table is not wanted. Scorers of one's own are an extra."""
-    later = VARIANT_TABLES[VARIANT_TABLES.index(table) + 1 :]
-    stage = [t for t in later if t not in MEASURED_TABLES] if table in MEASURED_TABLES else later
-    return table == "scores" or any(v.table in stage for v in status.variants)
+    """Whether what comes after was made already, or what the same command makes beside it: then the table is not wanted."""
+    after = VARIANT_TABLES[VARIANT_TABLES.index(table) + 1 :]
+    beside = FEATURE_TABLES if table in FEATURE_TABLES else ()
+    there = {v.table for v in status.variants}
+    return not there.isdisjoint(beside) or not there.isdisjoint(after)
 
 
 def next_steps(status: Status) -> list[Step]:
@@ -131,7 +132,7 @@ def _text_only(status: Status) -> list[Step]:
     return [
         Step(
             f"stiv select {shlex.quote(status.corpus)}{flag}",
-            f"`{item.name}` has only text so far; then caption, judge and export"
+            f"`{item.name}` has only text so far; then caption, check, judge and export"
             + (f", each with{flag}" if flag else ""),
         )
         for item in status.variants

@@ -99,9 +99,9 @@ def test_only_missing_segments_are_scanned_after_a_kill(
     begun: list[str] = []
     real = scan._submit
 
-    def noted(worker: Any, task: Any, threads: int) -> Any:
+    def noted(worker: Any, task: Any, threads: int, *more: Any) -> Any:
         begun.append(task.folder.name)
-        return real(worker, task, threads)
+        return real(worker, task, threads, *more)
 
     class Death(BaseException):
         pass

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from curation import joined, variants
 from curation.corpus import Corpus
 from curation.percentiles import find_percentiles, measure_percentiles, resolve_percentiles
 from curation.rules import apply_rules
+from pipelines.variant_settings import settings_of
 from schemas import ids
 from schemas.recipe import CurateRecipe, Rule
 from schemas.tables import SHARD_FAILURES, SHARD_PLAN, SHARDS, SIGNAL_COLUMNS
@@ -26,7 +28,7 @@ from schemas.tables import SHARD_FAILURES, SHARD_PLAN, SHARDS, SIGNAL_COLUMNS
 FPS = 25
 TRIM = 2
 EVIL = "<script>alert(1)</script>"
-STAGES = ("planned", "scanned", "measured", "selected", "captioned", "judged", "exported")
+STAGES = ("planned", "scanned", "measured", "deduplicated", "selected", "captioned", "checked", "judged", "exported")
 
 RECIPE = CurateRecipe.model_validate(
     {
@@ -38,6 +40,7 @@ RECIPE = CurateRecipe.model_validate(
                 {"name": "blurred", "drop": "sharpness < 0.1"},
                 {"name": "unaesthetic", "drop": "aesthetic_photo < 2.5"},
                 {"name": "never", "drop": "motion > 5000"},
+                {"name": "duplicate", "drop": "duplicate_of IS NOT NULL"},
             ]
         },
         "judge": {
@@ -64,6 +67,8 @@ class Scene:
     caption: str = f"A red car {EVIL} drives along a wet street at night."
     facts: dict[str, Any] = field(default_factory=dict)
     """Signals that all clips get, over the random ones."""
+    learned: bool = False
+    """Whether OpenCLIP, scorers of one's own and chat models had their say, too."""
 
 
 def paint(clip: int, still: int) -> bytes:
@@ -86,12 +91,16 @@ def make_corpus(folder: Path, scene: Scene | None = None) -> Corpus:
     if upto >= 2:
         builder.measure()
     if upto >= 3:
-        builder.select()
+        builder.deduplicate()
     if upto >= 4:
-        builder.caption()
+        builder.select()
     if upto >= 5:
-        builder.judge()
+        builder.caption()
     if upto >= 6:
+        builder.check()
+    if upto >= 7:
+        builder.judge()
+    if upto >= 8:
         builder.export()
     return corpus
 
@@ -246,11 +255,17 @@ class _Builder:
 
     # What follows ------------------------------------------------------------------------------------------------------
 
+    def _prepare(self, table: str, inputs: Sequence[str] = ()) -> variants.Variant:
+        """The variant `default` of a table, made from those of ``inputs``."""
+        read = {t: variants.need(self.corpus, t, "default").as_input() for t in inputs}
+        model = {"model": {"name": "m", "fingerprint": "1"}}
+        return variants.prepare(self.corpus, table, "default", settings_of(self.scene.recipe, table), read or model)
+
     def _rules(
-        self, stage: str, table: str, inputs: dict[str, dict[str, str]], tables: list[pa.Table]
+        self, stage: str, table: str, inputs: Sequence[str], tables: list[pa.Table]
     ) -> tuple[variants.Variant, list[Rule]]:
         section = self.scene.recipe.select if stage == "select" else self.scene.recipe.judge
-        variant = variants.prepare(self.corpus, table, "default", section.model_dump(mode="json"), inputs)
+        variant = self._prepare(table, inputs)
         wanted = [w for rule in section.rules for w in find_percentiles(rule.drop)]
         values = measure_percentiles(tables, wanted)
         variant = variants.resolve(
@@ -258,23 +273,73 @@ class _Builder:
         )
         return variant, [Rule(name=r.name, drop=resolve_percentiles(r.drop, values)) for r in section.rules]
 
+    def _looked_at(self, part: int) -> list[tuple[int, str]]:
+        """(place, id) of a part's clips that were looked at: all but every seventh."""
+        clips = self.corpus.read("clips", part, columns=["clip_id"]).column("clip_id").to_pylist()
+        return [(i, c) for i, c in enumerate(clips) if i % 7 != 6]
+
+    @property
+    def measured(self) -> list[str]:
+        return ["text", "embeddings", *(["scores"] if self.scene.learned else [])]
+
     def measure(self) -> None:
-        """Text in every third clip; every seventh was not looked at."""
-        settings = {"stills": 3, "long_side": 736, "min_score": 0.5, "score_all": False, "rules": []}
-        variants.prepare(self.corpus, "text", "default", settings, {"model": {"name": "m", "fingerprint": "1"}})
+        """Text in every third clip."""
+        for table in self.measured:
+            self._prepare(table)
         for part in range(self.scene.parts):
-            clips = self.corpus.read("clips", part, columns=["clip_id"]).column("clip_id").to_pylist()
+            looked = self._looked_at(part)
             rows = [
                 {"clip_id": c, "text_area": 0.05 if i % 3 == 0 else 0.0, "text_area_max": 0.1, "text_stills": 3}
-                for i, c in enumerate(clips)
-                if i % 7 != 6
+                for i, c in looked
             ]
             self.corpus.write("text", part, rows, "default")
+            self.corpus.write("embeddings", part, [self._vector(i, c) for i, c in looked], "default")
+            if self.scene.learned:
+                given = [
+                    {"clip_id": c, "user_scores": [("calm", i / 10)], "user_tags": ["mood.quiet"]} for i, c in looked
+                ]
+                self.corpus.write("scores", part, given, "default")
+
+    def _vector(self, i: int, clip: str) -> dict[str, Any]:
+        """OpenCLIP takes every other clip for a slideshow."""
+        model = {"clip_id": clip, "embedding": [1.0, 0.0], "embedding_model": "perceptual", "embedding_stills": 4}
+        empty = dict.fromkeys(("openclip_consistency", "aesthetic_laion", "content_tags", "content_tag_scores"))
+        if not self.scene.learned:
+            return {**model, **empty}
+        slides = 0.75 if i % 2 else 0.125
+        return {
+            **model, "embedding_model": "ViT-B-32 laion2b", "openclip_consistency": 0.9 + i / 200, "aesthetic_laion": 4 + i / 10,
+            "content_tags": ["slideshow" if i % 2 else "film", "safe"],
+            "content_tag_scores": [("film", 1 - slides), ("nsfw", 0.0), ("safe", 1.0), ("slideshow", slides)],
+        }  # fmt: skip
+
+    def deduplicate(self) -> None:
+        """In every part the third clip is nearly the second; the first clip of a later part is that of part 0, byte for byte."""
+        self._prepare("duplicates", self.measured)
+        first = self.corpus.read("clips", 0, columns=["clip_id"]).column("clip_id").to_pylist()[:1]
+        for part in range(self.scene.parts):
+            looked = self._looked_at(part)
+            ids = dict(looked)
+            fates = {i: (ids.get(1), "near", 0.9375) for i in (1, 2) if 2 in ids}
+            if self.scene.parts > 1:
+                fates[0] = (first[0] if first else None, "exact", 1.0)
+            if self.scene.learned and 3 in ids:
+                fates[3] = (ids[1], "semantic", 0.9741)
+            rows = [self._fate(c, *fates.get(i, (None, None, None))) for i, c in looked]
+            self.corpus.write("duplicates", part, rows, "default")
+
+    @staticmethod
+    def _fate(clip: str, kept: str | None, kind: str | None, likeness: float | None) -> dict[str, Any]:
+        return {
+            "clip_id": clip, "duplicate_cluster": kept, "duplicate_of": None if kept == clip else kept, "duplicate_kind": kind,
+            "duplicate_similarity": likeness,
+        }  # fmt: skip
 
     def select(self) -> None:
-        wide = {part: joined.read_scanned(self.corpus, part) for part in range(self.scene.parts)}
-        inputs = {"text": variants.need(self.corpus, "text", "default").as_input()}
-        _, rules = self._rules("select", "selections", inputs, list(wide.values()))
+        made = [*self.measured, "duplicates"]
+        folders = dict.fromkeys(made, "default")
+        wide = {part: joined.read_measured(self.corpus, part, folders) for part in range(self.scene.parts)}
+        _, rules = self._rules("select", "selections", made, list(wide.values()))
         for part, table in wide.items():
             found = apply_rules(table, rules)
             rows = zip(table.column("clip_id").to_pylist(), found.dropped, found.first, found.all, strict=True)
@@ -286,14 +351,7 @@ class _Builder:
             )
 
     def caption(self) -> None:
-        selections = variants.need(self.corpus, "selections", "default")
-        variants.prepare(
-            self.corpus,
-            "captions",
-            "default",
-            self.scene.recipe.captions.model_dump(mode="json"),
-            {"selections": selections.as_input()},
-        )
+        self._prepare("captions", ["selections"])
         for part in range(self.scene.parts):
             rows = [r for r in self.corpus.read("selections", part, "default").to_pylist() if r["selected"]]
             self.corpus.write("captions", part, [self._caption(i, r["clip_id"]) for i, r in enumerate(rows)], "default")
@@ -301,20 +359,45 @@ class _Builder:
     def _caption(self, i: int, clip: str) -> dict[str, Any]:
         text: str | None = self.scene.caption if i % 2 else "Slow pan over a bright scene with soft light."
         text = {3: None, 6: "Red car."}.get(i % 7, text)
+        rewritten = self.scene.learned and text is not None
         return {
             "clip_id": clip, "caption": text, "caption_short": None, "caption_structured": None,
-            "captioner": None if text is None else "sidecar" if i % 2 else "describe",
+            "caption_original": f"In this clip: {text}" if rewritten else None,
+            "captioner": None if text is None else "sidecar" if i % 2 else "describe", "captioner_fingerprint": None if text is None else "1",
             "caption_scope": None if text is None else "source" if i % 2 else "clip", "caption_words": len(text.split()) if text else 0,
             "caption_repetition": 0.0, "caption_script": "latin" if text else None, "caption_script_share": 1.0 if text else None,
         }  # fmt: skip
 
+    def check(self) -> None:
+        """Captions of cars are about vehicles and cities; those of a slow pan are about nothing known."""
+        self._prepare("checks", ["captions", *(["embeddings"] if self.scene.learned else [])])
+        for part in range(self.scene.parts):
+            rows = self.corpus.read("captions", part, "default").to_pylist()
+            self.corpus.write("checks", part, [self._check(r["clip_id"], r["caption"]) for r in rows], "default")
+
+    def _check(self, clip: str, text: str | None) -> dict[str, Any]:
+        about = ["vehicles", "city"] if text and "street" in text else ["vehicles"] if text and "car" in text else []
+        asked = self.scene.learned and bool(about)
+        objects = [
+            {"object": "car", "sentences": [0], "question": "Is there a red car?", "answers": ["unknown", "yes"]},
+            {"object": EVIL, "sentences": [0], "question": f"Is there {EVIL}?", "answers": ["no", "no", "no", "no"]},
+        ]
+        dsg = {"sentences": [text], "stills": [25, 74, 124, 173], "objects": objects}
+        return {
+            "clip_id": clip, "caption_language": "en" if text else None, "caption_language_score": 0.98 if text else None,
+            "agreement": 0.25 if asked else None, "category": about[0] if about else None, "categories": about, "category_source": "rules",
+            "dsg_i": 0.5 if asked else None, "dsg_s": 1.0 if asked else None, "dsg_objects": 2 if asked else None,
+            "dsg_hallucinated": [EVIL] if asked else None, "dsg": json.dumps(dsg) if asked else None,
+        }  # fmt: skip
+
     def judge(self) -> None:
-        inputs = {t: variants.need(self.corpus, t, "default").as_input() for t in ("selections", "captions")}
-        _, rules = self._rules("judge", "decisions", inputs, [])
+        _, rules = self._rules("judge", "decisions", ["selections", "captions", "checks"], [])
+        folders = dict.fromkeys([*self.measured, "duplicates"], "default")
         for part in range(self.scene.parts):
             wide = joined.add_captions(
-                joined.read_scanned(self.corpus, part), self.corpus.read("captions", part, "default")
+                joined.read_measured(self.corpus, part, folders), self.corpus.read("captions", part, "default")
             )
+            wide = joined.add_checks(wide, self.corpus.read("checks", part, "default"))
             found = apply_rules(wide, rules)
             own = dict(zip(wide.column("clip_id").to_pylist(), found.all, strict=True))
             rows = []
@@ -331,8 +414,7 @@ class _Builder:
             self.corpus.write("decisions", part, rows, "default")
 
     def export(self) -> None:
-        inputs = {t: variants.need(self.corpus, t, "default").as_input() for t in ("decisions", "captions")}
-        variants.prepare(self.corpus, "shards", "default", self.scene.recipe.export.model_dump(mode="json"), inputs)
+        self._prepare("shards", ["decisions", "captions"])
         kept: list[tuple[str, int]] = []
         captions: dict[str, str | None] = {}
         for part in range(self.scene.parts):
@@ -380,6 +462,12 @@ class _Builder:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """The whole corpus; tests must not change it."""
     return make_corpus(tmp_path_factory.mktemp("whole") / "corpus")
+
+
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The same, looked at by OpenCLIP, by scorers of one's own and by chat models; tests must not change it."""
+    return make_corpus(tmp_path_factory.mktemp("learned") / "corpus", Scene(learned=True))
 
 
 @pytest.fixture

@@ -56,9 +56,9 @@ def test_next_is_to_finish_the_tars(corpus: Corpus) -> None:
     [
         ("planned", "scan"),
         ("scanned", "features"),
-        ("measured", "select"),
+        ("measured", "dedup"),
         ("selected", "caption"),
-        ("captioned", "judge"),
+        ("captioned", "check"),
         ("judged", "export"),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_name_that_has_only_text_is_not_finished(build: Build) -> None:
         corpus.write("text", part, [], "all")
     step = corpus_status(corpus).next[0]
     assert step.command == f"stiv select {corpus.store.uri} --name all"
-    assert "caption, judge and export, each with --name all" in step.why
+    assert "caption, check, judge and export, each with --name all" in step.why
     variants.prepare(corpus, "selections", "other", {"rules": []}, {"text": text.as_input()})
     assert not any("only text" in s.why for s in corpus_status(corpus).next)
 
@@ -99,7 +99,7 @@ def test_where_nothing_is_named_default_the_next_stage_goes_on_with_the_name(bui
     corpus = build(upto="measured")
     corpus.store.move("features/text/default", "features/text/strict")
     (step,) = corpus_status(corpus).next
-    assert step.command == f"stiv select {corpus.store.uri} --name strict"
+    assert step.command == f"stiv dedup {corpus.store.uri} --name strict"
 
 
 def test_an_empty_plan(build: Build) -> None:
