@@ -157,8 +157,9 @@ def _row(line: bytes) -> dict[str, Any] | None:
 class KeepingChat:
     """A chat model of which nothing is asked twice: see :class:`schemas.chat.ChatModel`.
 
-    Kept are answers and refusals; a failure may pass, and is asked about again by the next run. A question that is under way is not
-    asked again either: who asks it too gets the same answer.
+    Kept are answers and refusals. A failure may pass, and is not kept: whatever asks the same next, such as a run that does a part over
+    which was stopped halfway, asks the model again. A part that is committed with a failure stays as it is. A question that is under way
+    is not asked again either: who asks it too gets the same answer.
     """
 
     def __init__(self, chat: ChatModel, kept: KeptAnswers) -> None:

@@ -224,7 +224,9 @@ def finish(
     """
     store = corpus.store
     Forgotten.read(store).adding(item.stone(forgetting.when) for item in forgetting.items).write(store)
-    store.remove(REPORT)
+    for name in store.names(""):
+        if name == REPORT or (name.startswith("report-") and name.endswith(".html")):
+            store.remove(name)
     for path in forgetting.again:
         store.remove(path)
     rewrite_clusters(corpus, forgetting.clusters)

@@ -43,6 +43,8 @@ class Plugin:
     fingerprint: str
     """Of its algorithm or model, as the plug-in gives it."""
     made: Any
+    settings: str = "{}"
+    """What it was made with, as canonical JSON."""
 
 
 def captioner(name: str, settings: Mapping[str, Any]) -> Plugin:
@@ -101,7 +103,7 @@ def _make(groups: tuple[str, ...], name: str, settings: str) -> Plugin:
     mark = getattr(made, "fingerprint", None)
     if not isinstance(mark, str) or not mark:
         raise RecipeError(f"{what} has no `fingerprint`, a text that changes when its answers would.", fix=_HELP)
-    return Plugin(name, group, _package(point), mark, made)
+    return Plugin(name, group, _package(point), mark, made, settings)
 
 
 def _find(groups: tuple[str, ...], name: str) -> tuple[str, metadata.EntryPoint]:

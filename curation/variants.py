@@ -77,6 +77,11 @@ class Variant:
         return {"name": self.name, "fingerprint": self.fingerprint}
 
 
+def name_flag(name: str) -> str:
+    """What a command needs to go on under a name."""
+    return "" if name == "default" else f" --name {name}"
+
+
 def identity(table: str, settings: dict[str, Any], inputs: dict[str, dict[str, str]]) -> str:
     """Fingerprint of a variant. Names of inputs do not count, their content does; nor do settings that are limits."""
     return fingerprint(
@@ -123,7 +128,7 @@ def need(corpus: Corpus, table: str, name: str) -> Variant:
         raise VariantError(
             f"There is no `{table}` variant named `{name}` in `{corpus.store.uri}`"
             + (f" (there are: {', '.join(others)})." if others else "."),
-            fix=f"Make it with `stiv {COMMAND[table]} {corpus.store.uri}`, or name another.",
+            fix=f"Make it with `stiv {COMMAND[table]} {corpus.store.uri}{name_flag(name)}`, or name another.",
         )
     return found
 
@@ -285,14 +290,22 @@ def _conflict(
         old_settings.pop("rules", None)
         new_settings.pop("rules", None)
     changes = differences(old_settings, new_settings)
+    inputs_changed: list[str] = []
     for key in sorted(inputs.keys() | current.inputs.keys()):
         old, new = current.inputs.get(key), inputs.get(key)
-        if (old or {}).get("fingerprint") != (new or {}).get("fingerprint"):
-            changes.append(
+        if key == "corpus" and (old is None or new is None):
+            continue
+        if key in ALGORITHM and (old is None or new is None):
+            turned = "off" if new is None else "on"
+            inputs_changed.append(f"it was made {'with' if new is None else 'without'} {key}, now turned {turned}")
+        elif (old or {}).get("fingerprint") != (new or {}).get("fingerprint"):
+            inputs_changed.append(
                 f"its input `{key}` has changed"
                 if old and new and old["name"] == new["name"]
                 else f"it reads `{key}` from `{(new or {}).get('name')}` instead of `{(old or {}).get('name')}`"
             )
+    # What is read comes first where a table is turned on or off: rules only follow from that.
+    changes = [*inputs_changed, *changes] if any("turned" in c for c in inputs_changed) else [*changes, *inputs_changed]
     more = [f"and {len(changes) - CHANGES_TOLD} more"] if len(changes) > CHANGES_TOLD else []
     detail = "; ".join([*changes[:CHANGES_TOLD], *more]) if changes else "the algorithm is of another version"
     were = "was" if table == "text" else "were"

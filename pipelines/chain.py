@@ -24,6 +24,8 @@ class Stage:
     `cpu`: one processor. `light`: next to nothing, or waiting for somebody else's machine."""
     memory_mb: int
     """Of the worker, or of each child where it has children."""
+    single: bool = False
+    """One worker in the whole cluster: what it asks of an endpoint is under one budget, one rate and one limit of requests."""
     barrier: bool = False
     """Whether it looks at all parts at once: what comes before must be complete, and nothing overtakes it."""
 

@@ -29,7 +29,7 @@ def find_duplicates(corpus: Corpus, context: Context, run: Run, progress: Progre
             run(context, [DEDUP_LOOK], parts)
         tasks = dedup.tasks_missing(corpus, variant, group)
         if tasks:
-            progress.phase("Looking for duplicates: comparing", {"parts": float(len(tasks))}, last=DEDUP_SEARCH.name)
+            progress.phase("Looking for duplicates: comparing", {"tasks": float(len(tasks))}, last=DEDUP_SEARCH.name)
             run(context, [DEDUP_SEARCH], tasks)
         dedup.finish(corpus, variant, group, progress.handle)
     return worked

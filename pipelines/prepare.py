@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -50,7 +51,7 @@ def prepare_variants(
             continue
         for other in reads(recipe, table):
             if other not in made:
-                made[other] = _needed(corpus, other, options)
+                made[other] = _needed(corpus, recipe, other, options)
         settings = settings_of(recipe, table)
         inputs = {other: made[other].as_input() for other in reads(recipe, table)} or scan
         if table in MEASURED_TABLES and scan.keys() - inputs.keys():
@@ -94,7 +95,7 @@ def _equal(corpus: Corpus, table: str, name: str, settings: dict, inputs: dict) 
     for other in sorted(corpus.variants(table), key=lambda n: (n != "default", n)):
         found = variants.load(corpus, table, other)
         if found is not None and found.fingerprint == wanted:
-            return found
+            return dataclasses.replace(found, settings=settings)  # where models lie, and limits, are this run's
     return None
 
 
@@ -121,11 +122,14 @@ def _chosen_with(corpus: Corpus, table: str, name: str, settings: dict, inputs: 
     return other if same_inputs and but_rules(other.settings) == but_rules(settings) else None
 
 
-def _needed(corpus: Corpus, table: str, options: Options) -> Variant:
+def _needed(corpus: Corpus, recipe: CurateRecipe, table: str, options: Options) -> Variant:
     """The variant to read: the one that was asked for, else that of the same name, else `default`."""
     name = options.use.get(table) or (options.name if variants.load(corpus, table, options.name) else "default")
     try:
-        return variants.need(corpus, table, name)
+        found = variants.need(corpus, table, name)
+        own = recipe.features.embeddings.model_dump(mode="json") if table == "embeddings" else {}
+        moved = {k: own[k] for k in variants.LIMITS.get(table, ()) if k in own}
+        return dataclasses.replace(found, settings={**found.settings, **moved})
     except VariantError as error:
         if table not in TURN_OFF:
             raise
@@ -140,5 +144,5 @@ def _check_same(made: dict[str, Variant], made_from: str, table: str, command: s
         raise UsageError(
             f"The {made_from} `{made[made_from].name}` were made from the {table} `{source['name']}` of another time "
             f"or name, not from `{made[table].name}` as it is now.",
-            fix=f"Run `stiv {command}` first (with --replace or a new --name), or name matching ones with --use.",
+            fix=f"Run `stiv {command}{variants.name_flag(made[made_from].name)}` first (with --replace, or a new --name), or name matching ones with --use.",
         )

@@ -158,7 +158,8 @@ class Progress:
         c = self.counts
         c.parts[event["stage"]] += 1
         if event["stage"] == self._last:
-            self._done["parts"] = self._done.get("parts", 0) + 1
+            for unit in ("parts", "tasks"):
+                self._done[unit] = self._done.get(unit, 0) + 1
         if event["stage"] == "scan":
             self._seen.pop(event["part"], None)
         if event["stage"] in _TABLE:
@@ -223,7 +224,7 @@ class Progress:
 
     def share(self) -> float:
         """How much of the phase is done, 0..1: by bytes where they are known, else by count."""
-        for key in ("bytes", "sources", "clips", "parts"):
+        for key in ("bytes", "sources", "clips", "parts", "tasks"):
             total = self._total.get(key, 0)
             if total > 0:
                 return min(1.0, self._done.get(key, 0) / total)
@@ -237,7 +238,7 @@ class Progress:
     def facts(self) -> list[tuple[str, str]]:
         """What the display says, label by label."""
         c, spent = self.counts, max(1e-9, time.monotonic() - self._phase_began)
-        unit = next((u for u in ("clips", "sources") if u in self._total), "parts")
+        unit = next((u for u in ("clips", "sources", "tasks") if u in self._total), "parts")
         facts = [(unit, f"{self._done.get(unit, 0):,.0f}/{self._total.get(unit, 0):,.0f}")]
         if unit == "sources":
             facts.append(("clips", f"{c.clips:,}"))

@@ -91,8 +91,10 @@ def size_pools(
         memory = stage.memory_mb * 1_000_000
         if stage in on_gpu:
             share = min(1.0, gpus / len(on_gpu))
-            actors = max(1, min(int(gpus / share / len(on_gpu)), units))
-            pools[stage.name] = Pool(actors, 1, LIGHT_CPUS, memory, share)
+            actors = 1 if stage.single else max(1, min(int(gpus / share / len(on_gpu)), units))
+            # Threads that read and decode stills ahead of the GPU; they mostly wait.
+            feeders = max(1, min(MAX_CHILDREN, int(largest) // (2 * len(on_gpu))))
+            pools[stage.name] = Pool(actors, feeders, LIGHT_CPUS, memory, share)
         elif stage.load == "cpu":
             actors = max(1, min(sum(int(min(cpus, free // memory)) for cpus, free in nodes), units))
             pools[stage.name] = Pool(actors, 1, NATIVE_SHARE, memory)
@@ -101,7 +103,7 @@ def size_pools(
                 int(min(cpus // children, (free - fixed) // (children * each) if each else cpus // children))
                 for cpus, free in nodes
             ]
-            actors = max(1, min(sum(max(0, n) for n in fits), units))
+            actors = 1 if stage.single else max(1, min(sum(max(0, n) for n in fits), units))
             reserved = round(children * NATIVE_SHARE / len(busy), 2)
             pools[stage.name] = Pool(actors, children, reserved, memory * (children if stage in native else 1))
         else:
@@ -123,9 +125,10 @@ def as_configured(stage: Stage, recipe: CurateRecipe) -> Stage:
     if stage is EMBED and recipe.features.embeddings.backend == "openclip":
         return replace(stage, load="model", memory_mb=MODEL_MB)
     if stage.table in ("captions", "checks"):
-        local = any(getattr(recipe.chat, name).backend == "transformers" for name in chats_of(recipe, stage.table))
-        if local or (stage.table == "checks" and checks_agreement(recipe)):
-            return replace(stage, load="model", memory_mb=MODEL_MB)
+        backends = {getattr(recipe.chat, name).backend for name in chats_of(recipe, stage.table)}
+        if "transformers" in backends or (stage.table == "checks" and checks_agreement(recipe)):
+            stage = replace(stage, load="model", memory_mb=MODEL_MB)
+        return replace(stage, single="openai" in backends)
     return stage
 
 
@@ -186,7 +189,9 @@ def ray_session(address: str | None, jobs: int) -> Iterator[Any]:
     try:
         with _silent_stderr():
             if address:
-                ray.init(address=address, **quiet)
+                # The nodes do not know this process's environment.
+                kept = {k: os.environ[k] for k in ("STIV_OFFLINE", "HF_HUB_OFFLINE") if k in os.environ}
+                ray.init(address=address, runtime_env={"env_vars": kept} if kept else None, **quiet)
             else:
                 # Only part numbers travel, so the object store can be small (its default may exceed a container's shared memory).
                 ray.init(num_cpus=jobs, include_dashboard=False, object_store_memory=100_000_000, **quiet)

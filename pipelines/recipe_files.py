@@ -11,7 +11,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from curation import joined
-from curation.rules import check_expression
+from curation.corpus import FEATURE_TABLES
+from curation.rules import check_expression, check_number
 from pipelines.recipe_errors import explain_validation
 from schemas.errors import RecipeError
 from schemas.recipe import CurateRecipe
@@ -211,6 +212,13 @@ def check_rules(recipe: CurateRecipe) -> None:
         for rule in rules:
             where = f"{section} rule `{rule.name}`"
             check_expression(rule.drop, schema, where=where)
+    if recipe.dedup.enabled:
+        check_number(recipe.dedup.keep, joined.measured_schema(FEATURE_TABLES), where="dedup.keep")
+        if recipe.dedup.semantic.enabled and not recipe.features.embeddings.enabled:
+            raise RecipeError(
+                "Semantic duplicates are sought by vectors, but features.embeddings.enabled is false.",
+                fix="Turn it on, or run with --set dedup.semantic.enabled=false.",
+            )
 
 
 def to_yaml(recipe: CurateRecipe | TrainRecipe) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import time
 import uuid
@@ -19,7 +20,7 @@ from curation.corpus import MEASURED_TABLES, VARIANT_TABLES, Corpus
 from curation.environment import engine_version, environment
 from curation.percentiles import Wanted, measure_percentiles
 from curation.shard_plan import extend_shard_plan
-from curation.variants import Variant
+from curation.variants import Variant, name_flag
 from pipelines import scan_child
 from pipelines.chain import DEDUP, EXPORT, MEASURING, PART_STAGES, SCAN, Stage
 from pipelines.context import Context
@@ -64,7 +65,7 @@ def run(
     if wanted and not stages and "export" not in wanted:
         _nothing_wanted(wanted)
     if stages and stages[0] is not SCAN:
-        _need(corpus, SCAN.name, corpus.scanned(), corpus.parts())
+        _need(corpus, SCAN.command, "default", corpus.scanned(), corpus.parts())
     # First all that can be wrong, then the first byte.
     if SCAN in stages:
         scan_child.check(recipe.scan)
@@ -119,14 +120,15 @@ def _say_what(
     """Before anything is made again in the place of something, or made anew beside it: what, and what stays."""
     tables = [s.table for s in stages if s is not SCAN] + (["shards"] if exporting else [])
     again = [t for t in tables if foreseen[t].replacing]
-    others = [t for t in tables if t not in again and not set(corpus.store.names(foreseen[t].path)) - {"variant.json"}]
-    begun = [t for t in tables if t not in again and t not in others]
+    new = [t for t in tables if t not in again and variants.load(corpus, t, foreseen[t].name) is None]
+    parts = set(corpus.parts())
+    done = [t for t in tables if t not in (*again, *new, "shards") and parts <= corpus.done(t, foreseen[t].folder)]
     if again:
-        kept = f"; {', '.join(begun)} stay as they are" if begun else ""
+        kept = f"; {', '.join(done)} stay as they are" if done else ""
         progress.say(f"Making again, in the place of `{foreseen[again[0]].name}`: {', '.join(again)}{kept}.")
-    elif others and begun and corpus.scanned():
-        name = foreseen[others[-1]].name
-        progress.say(f"Making under the name `{name}`: {', '.join(others)}; {', '.join(begun)} are there already.")
+    elif new and done:
+        name = foreseen[new[-1]].name
+        progress.say(f"Making under the name `{name}`: {', '.join(new)}; {', '.join(done)} are there already.")
 
 
 def missing_parts(corpus: Corpus, stages: Sequence[Stage], made: dict[str, Variant]) -> list[int]:
@@ -163,8 +165,14 @@ def _awaited(stage: Stage, made: dict[str, Variant]) -> set[Stage]:
     known = {name.lower() for name in joined.scan_schema().names}
     if all(column.lower() in known for column, _ in wanted):
         return {SCAN}
-    before = PART_STAGES[: PART_STAGES.index(stage)]
-    return {s for s in before if s is SCAN or s.table in MEASURED_TABLES}
+    read = (*MEASURED_TABLES, *(("captions", "checks") if _beyond_select(wanted) else ()))
+    return {s for s in PART_STAGES[: PART_STAGES.index(stage)] if s is SCAN or s.table in read}
+
+
+def _beyond_select(wanted: Sequence[Wanted]) -> bool:
+    """Whether percentiles are wanted of what is only known of captioned clips."""
+    known = {name.lower() for name in joined.select_schema().names}
+    return any(column.lower() not in known for column, _ in wanted)
 
 
 def _unresolved(stage: Stage, made: dict[str, Variant]) -> list[Wanted]:
@@ -183,7 +191,8 @@ def _resolve_percentiles(corpus: Corpus, stages: Sequence[Stage], made: dict[str
             continue
         for other in sorted(_awaited(stage, made) - set(stages), key=PART_STAGES.index):
             if other is SCAN or other.table in made:
-                _need(corpus, other.name, _finished(corpus, other, made), corpus.parts())
+                name = "default" if other is SCAN else made[other.table].name
+                _need(corpus, other.command, name, _finished(corpus, other, made), corpus.parts())
         values = measure_percentiles(_columns(corpus, wanted, made), wanted)
         numbers = {percentile_key(w): values[w] for w in wanted}
         made[stage.table] = variants.resolve(corpus, made[stage.table], {"percentiles": numbers})
@@ -192,11 +201,16 @@ def _resolve_percentiles(corpus: Corpus, stages: Sequence[Stage], made: dict[str
 
 def _columns(corpus: Corpus, wanted: Sequence[Wanted], made: dict[str, Variant]) -> Iterator[pa.Table]:
     """The wanted columns of the wide rows, part by part, under the names that were asked for (SQL does not mind case)."""
-    names = {n.lower(): n for n in joined.select_schema().names}
+    names = {n.lower(): n for n in joined.caption_schema().names}
+    captioned = _beyond_select(wanted)
     folders = {table: made[table].folder for table in MEASURED_TABLES if table in made}
     for part in sorted(corpus.scanned()):
         there = {t: f for t, f in folders.items() if corpus.store.exists(corpus.path(t, part, f))}
         wide = joined.read_measured(corpus, part, there)
+        if captioned:
+            checks = made.get("checks")
+            wide = joined.add_captions(wide, corpus.read("captions", part, made["captions"].folder))
+            wide = joined.add_checks(wide, None if checks is None else corpus.read("checks", part, checks.folder))
         yield pa.table({column: wide.column(names[column.lower()]) for column, _ in wanted if column.lower() in names})
 
 
@@ -206,15 +220,16 @@ def _need_inputs(
     """What the first of the stages reads must be there for every part."""
     for table in reads(recipe, stages[0].table) if stages[0] is not SCAN else ():
         if not any(s.table == table for s in stages):
-            _need(corpus, variants.COMMAND[table], corpus.done(table, made[table].folder), units)
+            done = corpus.done(table, made[table].folder)
+            _need(corpus, variants.COMMAND[table], made[table].name, done, units)
 
 
-def _need(corpus: Corpus, command: str, done: set[int], units: Sequence[int]) -> None:
+def _need(corpus: Corpus, command: str, name: str, done: set[int], units: Sequence[int]) -> None:
     lacking = [u for u in units if u not in done]
     if lacking:
         raise UsageError(
             f"{len(lacking)} of {len(corpus.parts())} parts have not been through `{command}` yet.",
-            fix=f"Run `stiv {command} {corpus.store.uri}` first.",
+            fix=f"Run `stiv {command} {shlex.quote(corpus.store.uri)}{name_flag(name)}` first.",
         )
 
 
@@ -255,7 +270,7 @@ def _need_decisions(corpus: Corpus, decisions: Variant) -> None:
     if lacking:
         raise UsageError(
             f"{len(lacking)} of {len(corpus.parts())} parts have no decisions yet.",
-            fix=f"Run `stiv judge {corpus.store.uri}` first.",
+            fix=f"Run `stiv judge {shlex.quote(corpus.store.uri)}{name_flag(decisions.name)}` first.",
         )
 
 

@@ -174,18 +174,26 @@ def models_of(recipe: CurateRecipe, table: str) -> dict[str, dict[str, str]]:
 def stored_recipe(corpus: Corpus, name: str) -> dict[str, Any]:
     """The settings under which a corpus and its variants of this name were made, as a recipe; what was not made is left out.
 
-    A name that nothing has yet begins as `default` is.
+    What a name has not decided yet begins as `default` is.
     """
     found = {table: variants.load(corpus, table, name) for table in SECTION}
-    if not any(found.values()):
-        found = {table: variants.load(corpus, table, "default") for table in SECTION}
-    # What a variant of this name was made from belongs to it, under whatever name.
+    _follow(corpus, found)
+    left_out = {t for t in MEASURED_TABLES if found["selections"] is not None}
+    left_out |= {"checks"} if found["decisions"] is not None else set()
+    for table in SECTION:
+        if found[table] is None and table not in left_out:
+            found[table] = variants.load(corpus, table, "default")
+    _follow(corpus, found)
+    return recipe_of(corpus, found)
+
+
+def _follow(corpus: Corpus, found: dict[str, Variant | None]) -> None:
+    """What a variant was made from belongs to it, under whatever name."""
     for table in ("shards", "decisions", "checks", "captions", "selections", "duplicates"):
         variant = found[table]
         for other, given in variant.inputs.items() if variant is not None else ():
             if other in found and found[other] is None:
                 found[other] = variants.load(corpus, other, given["name"])
-    return recipe_of(corpus, found)
 
 
 def recipe_of(corpus: Corpus, found: dict[str, Variant | None]) -> dict[str, Any]:
@@ -207,7 +215,7 @@ def recipe_of(corpus: Corpus, found: dict[str, Variant | None]) -> dict[str, Any
 def _guess_rules(base: dict[str, Any], found: dict[str, Variant | None]) -> None:
     """Before there is a selection: clips were chosen by the cheap rules; the dear ones are not known yet."""
     widest = next(
-        (v for t in ("duplicates", *FEATURE_TABLES) if (v := found[t]) is not None and v.settings["rules"]), None
+        (v for t in ("duplicates", *FEATURE_TABLES) if (v := found[t]) and not v.settings.get("score_all")), None
     )
     if widest is not None:
         given = {rule["name"] for rule in widest.settings["rules"]}

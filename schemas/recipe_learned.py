@@ -207,6 +207,15 @@ class Chat(Section):
         "auto", description="transformers: `auto` is bfloat16 on a GPU, float32 on a CPU."
     )
 
+    @model_validator(mode="after")
+    def _open(self) -> Chat:
+        # Of the whole section, for the error of a field shows the field's value.
+        if any(sign in (self.base_url or "") for sign in "@?#"):
+            raise ValueError(
+                "`base_url` may hold no password or query, for recipes are kept: put the key into the environment variable that `api_key_env` names"
+            )
+        return self
+
 
 CHAT_LIMITS = frozenset(
     {

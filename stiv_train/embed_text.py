@@ -208,8 +208,8 @@ class _Job:
             self._tell(len(found))
         rows = sorted(found)
         tokens, pooled = [found[row][0] for row in rows], [found[row][1] for row in rows]
-        for row, values in zip(rows, tokens, strict=True):
-            if not bool(values.isfinite().all()):
+        for row, values, whole in zip(rows, tokens, pooled, strict=True):
+            if not bool(values.isfinite().all() and whole.isfinite().all()):
                 raise StivError(
                     f"The encoder's values for the caption “{captions[row][:120]}” do not fit into {self.writer.encoder.dtype}.",
                     fix="Store them as bfloat16 (--dtype bfloat16, in another folder); if they do not fit there, its weights are broken.",

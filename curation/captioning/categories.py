@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from curation.captioning.json_answers import json_values, without_thought
+from curation.captioning.language import detect_language
 from curation.captioning.mishaps import Mishaps
 from curation.captioning.objects import singular
 from curation.captioning.prompts import fill
@@ -50,16 +51,24 @@ _DENIED = re.compile(r"\b(no|without(?: any)?|not an?)\s+(?:\w+\s+)?$")
 _DENIED_WITHIN = 40
 """Characters before a keyword that are looked at for a word that denies it."""
 
+SURE = 0.9
+"""Score from which on a caption is taken to be in the language that was found."""
+
 CAPTION, LIST = "{caption}", "{categories}"
 _FORM = 'Answer with one JSON object and nothing else: {"categories": ["...", ...]}'
 
 
-def categories_by_rules(text: str | None) -> list[str]:
+def categories_by_rules(text: str | None, language: str | None = None, score: float | None = None) -> list[str]:
     """Categories of an English text, the strongest first; none where no keyword is in it.
+
+    ``language`` and ``score`` are as :func:`curation.captioning.language.detect_language` gives them. A text that is surely not English
+    has none: the German "Rock" is a skirt.
 
     A category's evidence is the number of its different keywords; of equals the one that is named first comes first. Words after
     `no` and `without` are no evidence.
     """
+    if language not in (None, "en") and score is not None and score >= SURE:
+        return []
     plain = _FORMAT.sub(" ", unicodedata.normalize("NFKC", text or "").casefold().replace("’", "'"))
     found: dict[str, dict[str, int]] = {}
     skip = 0
@@ -135,7 +144,7 @@ class ChatCategories:
         columns: dict[str | None, dict[str, Any]] = {None: category_columns(None, ""), "": category_columns(None, "")}
         for caption, answer in zip(first, answers, strict=True):
             found = self._read(answer.text) if answer.text is not None else None
-            by_rules = category_columns(categories_by_rules(caption), "rules")
+            by_rules = category_columns(categories_by_rules(caption, *detect_language(caption)), "rules")
             columns[caption] = by_rules if found is None else category_columns(found, self._chat.name)
         return [dict(columns[caption]) for caption in captions]
 

@@ -6,7 +6,8 @@ shows it. ``dsg_i`` = hallucinated objects / objects, ``dsg_s`` = sentences with
 
 Our choices, where the paper is silent: an object is asked for with the colour, kind and material that the caption gives it, so that a
 swapped colour is found, too (the numbers are then higher than with bare nouns); all questions of one still go in one call; an object
-that was seen is not asked for again, which cannot change the result. What takes more than one still to see, such as a direction, is
+that was seen is not asked for again, which cannot change the result; one that was not seen is hallucinated only if more than half of
+its stills were answered with no. What takes more than one still to see, such as a direction, is
 never asked.
 """
 
@@ -83,8 +84,8 @@ class Dsg:
     async def examine(self, clips: Sequence[ClipFacts], captions: Sequence[str | None]) -> list[dict[str, Any]]:
         """The columns ``dsg…`` of the table `checks`, a dictionary for each clip, in order.
 
-        All are NULL where there was nothing to ask about or no questions could be had: no caption, no still, a refusal. With questions
-        for no object at all, ``dsg_objects`` is 0 and the shares are NULL.
+        All are NULL where there was nothing to ask about or no questions could be had: no caption, no still, a refusal, questions about
+        nothing that the caption names. With an empty list of objects, ``dsg_objects`` is 0 and the shares are NULL.
         """
         cases = {
             i: _Case(clip, split_sentences(caption), spread_stills(clip.stills, self._stills))
@@ -132,6 +133,9 @@ class Dsg:
         if found is None:
             self._mishaps.add("lists of questions could not be read", text)
             return None
+        if found.listed and not found.questions:
+            self._mishaps.add("lists had questions about nothing in the caption", text)
+            return None
         for invented in found.invented:
             self._mishaps.add("questions were left out, for their object is not in the caption", invented)
         return found.questions
@@ -161,21 +165,17 @@ class Dsg:
 
     def _note_unknown(self, case: _Case) -> None:
         for question, answers in zip(case.questions, case.answers, strict=True):
-            if all(answer is None for answer in answers):
-                self._mishaps.add("objects were left out, for no answer on them could be read", question.object)
+            if _seen(answers) is None:
+                self._mishaps.add("objects were left out, for too few answers on them could be read", question.object)
 
 
 def judged(case: _Case) -> dict[str, Any]:
     """The columns ``dsg…`` of a clip whose questions were answered.
 
-    An object is hallucinated if at least one still was answered with no and none with yes. One with no readable answer counts neither
-    above nor below the line.
+    An object of which :func:`_seen` knows nothing counts neither above nor below the line.
     """
-    counted = [
-        (question, True in answers)
-        for question, answers in zip(case.questions, case.answers, strict=True)
-        if any(answer is not None for answer in answers)
-    ]
+    known = [(question, _seen(answers)) for question, answers in zip(case.questions, case.answers, strict=True)]
+    counted = [(question, seen) for question, seen in known if seen is not None]
     missing = [question for question, seen in counted if not seen]
     bad_sentences = {n for question in missing for n in question.sentences}
     return {
@@ -187,11 +187,24 @@ def judged(case: _Case) -> dict[str, Any]:
     }
 
 
+def _seen(answers: Sequence[bool | None]) -> bool | None:
+    """Whether any still shows an object: True with one yes, False if more than half of the stills say no, else None, not known.
+
+    One no among stills without a readable answer says little: the object may well be on those.
+    """
+    if True in answers:
+        return True
+    return False if 2 * list(answers).count(False) > len(answers) else None
+
+
 _WORDS = {True: "yes", False: "no", None: "unknown"}
 
 
 def _kept(case: _Case) -> str:
-    """All questions and answers as JSON. ``answers`` goes by ``stills`` (frames of the source) and ends where the object was seen."""
+    """All questions and answers as JSON.
+
+    ``answers`` goes by ``stills`` (frames of the source) and ends where the object was seen; ``seen`` is what they come to.
+    """
     held = {
         "sentences": case.sentences,
         "stills": [still.frame for still in case.stills],
@@ -201,6 +214,7 @@ def _kept(case: _Case) -> str:
                 "sentences": list(question.sentences),
                 "question": question.question,
                 "answers": [_WORDS[answer] for answer in answers],
+                "seen": _WORDS[_seen(answers)],
             }
             for question, answers in zip(case.questions, case.answers, strict=True)
         ],

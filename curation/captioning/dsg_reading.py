@@ -42,6 +42,8 @@ class Questions:
     questions: list[Question]
     invented: list[str]
     """Objects of which no word stands in the caption."""
+    listed: int
+    """Entries of the list, usable or not."""
 
 
 def read_questions(text: str, sentences: Sequence[str]) -> Questions | None:
@@ -49,12 +51,13 @@ def read_questions(text: str, sentences: Sequence[str]) -> Questions | None:
 
     An object that is listed twice is one object that stands in both sentences. A missing or impossible number of the sentence is made
     good by looking where most of the object's words stand; a missing question is written. An object without a word of the caption's is
-    the language model's own invention, and not the caption's: it is left out.
+    the language model's own invention, and not the caption's: it is left out. Where words are written without spaces, as in Chinese,
+    whole names are looked for.
     """
     items = _items(text)
     if items is None:
         return None
-    spoken = [_stems(sentence) for sentence in sentences]
+    spoken = [(_stems(sentence), _plain(sentence)) for sentence in sentences]
     found: dict[str, tuple[str, set[int], str]] = {}
     invented: list[str] = []
     for item in items[:MAX_OBJECTS]:
@@ -62,7 +65,12 @@ def read_questions(text: str, sentences: Sequence[str]) -> Questions | None:
         stems = _stems(name)
         if not stems:
             continue
-        shared = [len(stems & words) for words in spoken]
+        plain = _plain(name)
+        # In ASCII, words have spaces between them, and "car" is not in "cardboard".
+        shared = [
+            len(stems) if not plain.isascii() and plain in sentence else len(stems & words)
+            for words, sentence in spoken
+        ]
         if not any(shared):
             invented.append(name)
             continue
@@ -70,7 +78,9 @@ def read_questions(text: str, sentences: Sequence[str]) -> Questions | None:
         key = " ".join(sorted(stems))
         _, places, _ = found.setdefault(key, (name, set(), question or f"Does the picture show {name}?"))
         places.add(place)
-    return Questions([Question(name, tuple(sorted(places)), q) for name, places, q in found.values()], invented)
+    return Questions(
+        [Question(name, tuple(sorted(places)), q) for name, places, q in found.values()], invented, len(items)
+    )
 
 
 def read_answers(text: str, count: int) -> list[bool | None]:
@@ -121,9 +131,12 @@ def _fields(item: Any) -> tuple[str, int | None, str]:
     )
 
 
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
 def _stems(text: str) -> frozenset[str]:
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    return frozenset(singular(word) for word in _WORD.findall(plain)) - _SMALL
+    return frozenset(singular(word) for word in _WORD.findall(_plain(text))) - _SMALL
 
 
 def _from_json(value: Any, count: int) -> list[bool | None] | None:

@@ -27,7 +27,7 @@ class Keeps(Protocol):
 class OutsideCaptioner:
     """A package's captioner. Where it is told to keep texts, no clip is captioned by it twice.
 
-    That a clip has no text is not kept: it is asked about again, for the reason may have passed.
+    That a clip has no text is not kept: a run that finds its part not committed asks about it again, for the reason may have passed.
     """
 
     def __init__(self, plugin: Plugin, keeps: Keeps | None = None) -> None:
@@ -84,5 +84,7 @@ class OutsideCaptioner:
 
 
 def kept_as(plugin: Plugin) -> str | None:
-    """What its texts are kept under; None for one that says ``dear = False``: its texts cost nothing."""
-    return canonical(["captioner", plugin.name, plugin.fingerprint]) if getattr(plugin.made, "dear", True) else None
+    """What its texts are kept under: another prompt gives other texts. None for one that says ``dear = False``: they cost nothing."""
+    if not getattr(plugin.made, "dear", True):
+        return None
+    return canonical(["captioner", plugin.name, plugin.fingerprint, plugin.settings])

@@ -29,20 +29,44 @@ _TRIES = 64
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"^\s*```[a-z]*[ \t]*\n(.*?)\n?\s*```\s*$", re.DOTALL | re.IGNORECASE)
 _LIKE_JSON = re.compile(r"""^\s*(```\w*\s*)?(\{|\[\s*["'{])|["']caption["']\s*:""")
-_LABEL = re.compile(r"^(caption|description)\s*:\s*", re.IGNORECASE)
+_LEAD = re.compile(
+    r"""^((sure|certainly|of\s+course|absolutely|okay|ok)(\s+thing)?\s*[!,.:]+\s+(?=\S))?
+        (here(['’]s|\s+is)\b[^:.!?]{0,80}\b(caption|description|paragraph|summary)\b[^:.!?]{0,80}:[*_\s]*)?
+        ([*_\#\s]*(caption|description)\s*[*_]*\s*:[*_\s]*)?""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What stands before a caption: a courtesy, an announcement, a label."""
 _QUOTES = {'"': '"', "“": "”"}
 
+_MEDIUM = r"(video|clip|footage|film|image|picture|photo|still|frame|screenshot|attachment|file|content)"
 _REFUSAL = re.compile(
-    r"""^\W*(unfortunately,?\s+|sorry,?\s+(but\s+)?|(i\s+am|i['’]m)\s+(\w+\s+)?sorry,?\s+(but\s+)?)?(
-        (i|we)\s+(can\s?not|can['’]t|could\s+not|couldn['’]t|will\s+not|won['’]t|do\s+not|don['’]t|apologi[sz]e)\b
+    rf"""^\W*(unfortunately,?\s+|sorry,?\s+(but\s+)?|(i\s+am|i['’]m)\s+(\w+\s+)?sorry,?\s+(but\s+)?)?(
+        (i|we)\s+(can\s?not|can['’]t|could\s+not|couldn['’]t|do\s+not|don['’]t)\s+(\w+ly\s+)?(see|view|perceive)\s+
+            (((any|an?|the|this|that|these|those|your|of|actual|attached|uploaded)\s+)*{_MEDIUM}s?\b|anything\b|enough\b|it\b)
+        | (i|we)\s+(can\s?not|can['’]t|could\s+not|couldn['’]t|do\s+not|don['’]t)\s+(?!(\w+ly\s+)?(see|view|perceive)\b)
+        | (i|we)\s+(will\s+not|won['’]t|apologi[sz]e|decline|refuse)\b
+        | (i|we)\s+(must|have\s+to|need\s+to|should|will|would)\s+(\w+ly\s+)?(decline|refuse|apologi[sz]e)\b
         | (i\s+am|i['’]m|we\s+are|we['’]re)\s+(unable|not\s+able|not\s+allowed|sorry)\b
         | (unable|not\s+able)\s+to\s+(process|view|see|access|describe|analy[sz]e|identify|help|assist)\b
         | as\s+an?\s+(ai|artificial\s+intelligence|(large\s+)?language\s+model)\b
         | no\s+(video|image|picture|still|frame)s?\s+(was|were|is|are|has\s+been|have\s+been)\s+(provided|given|attached|uploaded|shared)\b
+        | (that|this|it)(['’]s|\s+is)\s+(not\s+)?something\s+(that\s+)?(i|we)\s+(can|am|are|could|will|won)
+        | (this|that|the|your)\s+(content|{_MEDIUM}|request|material)\s+(\w+\s+)?(violates?|goes\s+against|is\s+against|conflicts\s+with)\s+
+            (my|our|the|content|safety|usage|community)\b
+        )
+    | ^\W*(
+        (es\s+)?tut\s+mir\s+(\w+\s+)?leid\b | (leider\s+)?(ich\s+(kann|darf)|(kann|darf)\s+ich)\b[^.!?]{{0,80}}\bnicht\b
+        | lo\s+(siento|lamento)\b | (lamentablemente,?\s+)?no\s+puedo\b
+        | (je\s+suis\s+(\w+\s+)?)?d[ée]sol[ée]e?\s*(,|mais\b|de\b|\.) | (malheureusement,?\s+)?je\s+ne\s+(peux|puis)\b
+        | mi\s+dispiace\b | (desculpe|lamento|sinto\s+muito|infelizmente)\b | (извините|простите|к\s+сожалению)\b
+        | (很|非常|十分|真的)?(对不起|對不起|抱歉) | 我(无法|無法|不能) | 申し訳 | 申しわけ | すみません | ごめんなさい | 죄송
         )""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""How an answer begins that is none. A model speaks of itself only where it declines."""
+"""How an answer begins that is none. A model speaks of itself only where it declines, save for what it does not see in a picture.
+
+Of other languages only the commonest beginnings are known.
+"""
 
 
 class UnusableAnswer(ValueError):
@@ -105,9 +129,9 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _bare(text: str) -> str:
-    """Without a code fence, a label or quotation marks round the whole of it."""
+    """Without a code fence, what announces it, a label or quotation marks round the whole of it."""
     fenced = _FENCE.match(text)
-    bare = _LABEL.sub("", clean_text(fenced[1] if fenced else text))
+    bare = _LEAD.sub("", clean_text(fenced[1] if fenced else text))
     if len(bare) > 1 and _QUOTES.get(bare[0]) == bare[-1] and bare[0] not in bare[1:-1]:
         bare = bare[1:-1]
     return bare

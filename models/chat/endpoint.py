@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from models.chat.pace import retry_after_s
-from models.chat.replies import Failure, read_failure
+from models.chat.replies import Failure, read_failure, redact
 from schemas.errors import BudgetError, RecipeError, UsageError
 from schemas.recipe_learned import Chat
 
@@ -45,13 +45,14 @@ class Lost(NotNow):
 class TurnedDown(Exception):
     """The endpoint will not answer this question, however often it is asked."""
 
-    def __init__(self, kind: str, failure: Failure) -> None:
-        super().__init__(f"{kind} ({failure.words})")
-        self.kind, self.failure, self.policy = kind, failure, failure.policy
+    def __init__(self, status: int, failure: Failure) -> None:
+        self.kind = f"HTTP {status}"
+        super().__init__(f"{self.kind} ({failure.words})")
+        self.status, self.failure, self.policy = status, failure, failure.policy
 
 
 class Endpoint:
-    """Connections to one address. As a text: that address, without what is secret in it."""
+    """Connections to one address. As a text: that address, in which nothing is secret."""
 
     def __init__(self, settings: Chat, where: str) -> None:
         """
@@ -61,11 +62,13 @@ class Endpoint:
         self._settings, self._where = settings, where
         self._url = _url(settings.base_url, where)
         self._client: httpx2.AsyncClient | None = None
+        self.secret = ""
+        """The key that is sent: no text of the endpoint may show it."""
         self.reached = False
         """Whether there was ever a connection."""
 
     def __str__(self) -> str:
-        return str(self._url.copy_with(username="", password="", query=None, fragment=None))
+        return str(self._url)
 
     async def post(self, body: bytes) -> bytes:
         """
@@ -88,13 +91,13 @@ class Endpoint:
                     if len(data) > MOST_BYTES:
                         raise Lost(f"an answer of more than {MOST_BYTES >> 20} MiB")
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise NotNow(f"no connection ({_name(error)})") from error
+            raise NotNow(f"no connection ({self._name(error)})") from error
         except TimeoutError as error:
             self.reached = True
             raise Lost(f"no answer within {self._settings.timeout_s:g} s") from error
         except httpx2.RequestError as error:
             self.reached = True
-            raise Lost(f"the connection was lost ({_name(error)})") from error
+            raise Lost(f"the connection was lost ({self._name(error)})") from error
         self.reached = True
         if response.status_code != 200:
             self._fail(response.status_code, response.headers, bytes(data))
@@ -106,7 +109,7 @@ class Endpoint:
             await client.aclose()
 
     def _fail(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
-        failure, kind = read_failure(data), f"HTTP {status}"
+        failure, kind = read_failure(data, self.secret), f"HTTP {status}"
         said = f"{kind}: {failure.words}"
         if status == 402 or (status == 429 and failure.no_money):
             raise BudgetError(
@@ -132,11 +135,11 @@ class Endpoint:
                 f"{self} does not answer but sends elsewhere ({kind}), where nothing is sent: the key is for one host.",
                 fix=f"Set {self._where}.base_url to the endpoint itself.",
             )
-        raise TurnedDown(kind, failure)
+        raise TurnedDown(status, failure)
 
     def _open(self) -> httpx2.AsyncClient:
         if self._client is None:
-            key = self._key()
+            key = self.secret = self._key()
             # trust_env: no proxy or password file of the surroundings is used unasked. Time and number are limited elsewhere.
             self._client = httpx2.AsyncClient(
                 headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})},
@@ -147,6 +150,11 @@ class Endpoint:
                 trust_env=False,
             )
         return self._client
+
+    def _name(self, error: Exception) -> str:
+        """Of a failure of HTTP, which may hold what the endpoint sent."""
+        text = " ".join(redact(str(error), self.secret).split())
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
     def _key(self) -> str:
         variable = self._settings.api_key_env
@@ -181,8 +189,3 @@ def _url(base: str | None, where: str) -> httpx2.URL:
             fix=f"It begins with http:// or https://, such as {example}",
         )
     return url.copy_with(path=url.path.rstrip("/") + "/chat/completions", fragment=None)
-
-
-def _name(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

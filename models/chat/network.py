@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models import offline
+from models.chat.special import special_tokens, without
 from models.hub import is_path
 from models.libraries import library, reason
 from schemas.errors import StivError, UsageError
@@ -38,6 +39,13 @@ class Said:
     prompt_tokens: int
     completion_tokens: int
     cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """A question that cannot be put into numbers; ``why`` in words."""
+
+    why: str
 
 
 _loaded: weakref.WeakValueDictionary[tuple[str, str, str], Network] = weakref.WeakValueDictionary()
@@ -108,27 +116,43 @@ class Network:
                 f"The model `{name}` of {where} has no chat template: it is no model that answers questions.",
                 fix="Name an instruction-tuned model.",
             )
+        self._marks = special_tokens(self._processor, self._tokenizer)
         self._takes_video = self._sees and self._has_place_for_video()
         ends = self._model.generation_config.eos_token_id
         self._ends = {*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id}
         self._turn = threading.Lock()
 
-    def answer(self, questions: Sequence[Question], settings: Chat, where: str) -> list[Said]:
-        """What is said of each question.
+    def answer(self, questions: Sequence[Question], settings: Chat, where: str) -> list[Said | Unfit]:
+        """What is said of each question. Marks of turns and pictures in its texts are left out: they would forge some.
 
         Raises:
             UsageError: the model cannot be shown what it should be, or not told so.
             StivError: the memory does not hold it.
         """
         groups: dict[str, list[int]] = {}
+        questions = [self._plain(question) for question in questions]
         for i, question in enumerate(questions):
             groups.setdefault(self._form(question, settings, where), []).append(i)
-        said: dict[int, Said] = {}
+        said: dict[int, Said | Unfit] = {}
         for form, places in groups.items():
             with self._turn:
-                replies = self._generate([questions[i] for i in places], form, settings, where)
+                replies = self._replies([questions[i] for i in places], form, settings, where)
             said.update(zip(places, replies, strict=True))
         return [said[i] for i in range(len(questions))]
+
+    def _plain(self, question: Question) -> Question:
+        system = without(question.system, self._marks) if question.system else question.system
+        return replace(question, prompt=without(question.prompt, self._marks), system=system)
+
+    def _replies(self, questions: Sequence[Question], form: str, settings: Chat, where: str) -> list[Said | Unfit]:
+        try:
+            inputs = self._inputs(questions, form, where)
+        except ValueError as error:
+            if len(questions) == 1:
+                return [Unfit(reason(error))]
+            # It is not said whose fault it is.
+            return [reply for question in questions for reply in self._replies([question], form, settings, where)]
+        return [*self._generate(questions, inputs, settings, where)]
 
     def _form(self, question: Question, settings: Chat, where: str) -> str:
         """How a question's pictures are shown: `none`, `images` or `video`. Its neighbours in a batch have no say in it."""
@@ -143,8 +167,9 @@ class Network:
                 f"The model `{self._name}` of {where} takes no video.",
                 fix=f"--set {where}.frames=auto shows it pictures.",
             )
-        # One picture is no video.
-        as_video = self._takes_video and settings.frames != "images" and len(question.pictures) > 1
+        # One picture is no video, nor are pictures of several sizes.
+        one_size = len({picture.size for picture in question.pictures}) == 1
+        as_video = self._takes_video and settings.frames != "images" and len(question.pictures) > 1 and one_size
         return "video" if as_video else "images"
 
     def _has_place_for_video(self) -> bool:
@@ -157,9 +182,8 @@ class Network:
         except (library("jinja2").TemplateError, ValueError, TypeError, KeyError):
             return False
 
-    def _generate(self, questions: Sequence[Question], form: str, settings: Chat, where: str) -> list[Said]:
+    def _generate(self, questions: Sequence[Question], inputs: Any, settings: Chat, where: str) -> list[Said]:
         torch = self._torch
-        inputs = self._inputs(questions, form, where)
         options: dict[str, Any] = {"do_sample": False}
         if settings.temperature > 0:
             options = {"do_sample": True, "temperature": settings.temperature}
@@ -192,7 +216,12 @@ class Network:
         return Said(text, sent, len(ids) if stop is None else stop + 1, stop is None)
 
     def _inputs(self, questions: Sequence[Question], form: str, where: str) -> Any:
-        """What the network takes, on its device and in its precision."""
+        """What the network takes, on its device and in its precision.
+
+        Raises:
+            UsageError: the template takes no such question.
+            ValueError: the processor does not take one of these questions.
+        """
         try:
             texts = [
                 self._processor.apply_chat_template(

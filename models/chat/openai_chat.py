@@ -7,7 +7,6 @@ budget; a wrong key or model, or an endpoint that fails again and again, stops t
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import random
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 from models.chat.budget import STILL_TOKENS, Budget
 from models.chat.endpoint import Endpoint, Lost, NotNow, TurnedDown
+from models.chat.messages import messages_of
 from models.chat.pace import Pace, pause_s
 from models.chat.replies import Reply, read_reply, to_sentence
 from schemas.chat import Answer, Ask, Usage
@@ -26,6 +26,9 @@ Sleep = Callable[[float], Awaitable[None]]
 
 GIVE_UP_AFTER = 8
 """Questions in a row that the endpoint failed for good: it is down or takes no such questions, and the run stops."""
+
+ITS_OWN_FAULT = frozenset({400, 413, 422})
+"""HTTP codes that, from an endpoint that has answered others, say something of the question alone."""
 
 LONGEST_WAIT_S = 600.0
 """An endpoint that asks for more is not waited for: the run stops, and can be gone on with."""
@@ -86,6 +89,7 @@ class OpenAIChat:
         self._chance = random.Random(settings.seed)
         self._left_out: set[str] = set()
         self._in_a_row = 0
+        self._answered = False
         self._warned: set[str] = set()
         self._loop: _Loop | None = None
         if settings.budget_usd is not None and not settings.usd_per_million_input + settings.usd_per_million_output:
@@ -123,7 +127,7 @@ class OpenAIChat:
 
     async def _answer(self, ask: Ask, loop: _Loop) -> Answer:
         try:
-            messages = await asyncio.to_thread(_messages, ask)
+            messages = await asyncio.to_thread(messages_of, ask)
         except OSError as error:
             return self._fail("still", f"a still could not be read ({error.strerror or error})")
         sent = received = empty = 0
@@ -141,9 +145,10 @@ class OpenAIChat:
             except TurnedDown as error:
                 if error.policy:
                     return self._fail("refused", f"refused: {error}", refused=True, sent=sent, received=received)
-                self._count_failure(str(error))
+                if not (self._answered and error.status in ITS_OWN_FAULT):
+                    self._count_failure(str(error))
                 return self._fail(error.kind, str(error), sent=sent, received=received)
-            self._in_a_row, failed = 0, None
+            self._in_a_row, self._answered, failed = 0, True, None
             sent, received = sent + reply.prompt_tokens, received + reply.completion_tokens
             if not (reply.refused or reply.text or reply.cut) and (empty := empty + 1) < MOST_EMPTY:
                 continue
@@ -175,18 +180,27 @@ class OpenAIChat:
         usd: float | None = 0.0
         per_still = None
         try:
-            await self._nap(self._pace.claim(), loop)
-            loop.check()
-            reply = _read(await self._post(ask, messages))
+            await self._place(loop)
+            reply = self._reply(await self._post(ask, messages))
             usd = self._count(reply)
             if ask.stills:
                 per_still = reply.prompt_tokens / len(ask.stills) if reply.counted else STILL_TOKENS
             return reply
         except Lost:
             usd = None  # it may have been answered, and billed
+            self._warn(
+                "billed",
+                "an answer was lost, and may have been billed: its tokens and cost count as 0, but for budget_usd as the most they may be",
+            )
             raise
         finally:
             self._budget.settle(held, usd, per_still)
+
+    def _reply(self, data: bytes) -> Reply:
+        try:
+            return read_reply(data, self._endpoint.secret)
+        except ValueError as error:
+            raise Lost(str(error)) from error
 
     async def _post(self, ask: Ask, messages: list[dict[str, Any]]) -> bytes:
         while True:
@@ -232,6 +246,15 @@ class OpenAIChat:
                 fix="Run the same command again then; every answer so far is kept.",
             )
 
+    async def _place(self, loop: _Loop) -> None:
+        """Wait until a request may go; the endpoint may have asked for a rest meanwhile."""
+        while True:
+            at = self._pace.claim()
+            await self._nap(self._pace.wait_s(at), loop)
+            loop.check()
+            if self._pace.stands(at):
+                return
+
     async def _nap(self, seconds: float, loop: _Loop) -> None:
         """Sleep, but not beyond the end of the run."""
         if seconds <= 0:
@@ -275,25 +298,3 @@ class OpenAIChat:
         if kind not in self._warned:
             self._warned.add(kind)
             self.usage.warnings.append(text)
-
-
-def _read(data: bytes) -> Reply:
-    try:
-        return read_reply(data)
-    except ValueError as error:
-        raise Lost(str(error)) from error
-
-
-def _messages(ask: Ask) -> list[dict[str, Any]]:
-    """Reads the stills.
-
-    Raises:
-        OSError: one cannot be read.
-    """
-    content: Any = ask.prompt
-    if ask.stills:
-        urls = ["data:image/jpeg;base64," + base64.b64encode(read()).decode() for read in ask.stills]
-        content = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
-        content.append({"type": "text", "text": ask.prompt})
-    system = [{"role": "system", "content": ask.system}] if ask.system else []
-    return [*system, {"role": "user", "content": content}]

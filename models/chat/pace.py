@@ -1,6 +1,6 @@
 """When the next request to an endpoint may go: a rate, pauses that grow, and what the endpoint asks for. Room: models.
 
-In: times in seconds of a monotonic clock. Out: how long to wait.
+In: times in seconds of a monotonic clock. Out: places in time, and how long to wait.
 """
 
 from __future__ import annotations
@@ -24,11 +24,18 @@ class Pace:
         self._held_until = float("-inf")
 
     def claim(self) -> float:
-        """Take the next free place; seconds until it comes."""
-        now = self._clock()
-        at = max(now, self._next_at)
+        """Take the next free place; the time at which it comes."""
+        at = max(self._clock(), self._next_at, self._held_until)
         self._next_at = at + self._spacing
-        return max(at, self._held_until) - now
+        return at
+
+    def wait_s(self, at: float) -> float:
+        """How long it is until a place comes."""
+        return max(0.0, at - self._clock())
+
+    def stands(self, at: float) -> bool:
+        """Whether a place may be used: not where the endpoint has asked, since it was claimed, for a rest that is longer."""
+        return at >= self._held_until
 
     def hold(self, seconds: float) -> None:
         """No request of anybody for so long: the endpoint asked for it."""

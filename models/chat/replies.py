@@ -43,8 +43,12 @@ class Reply:
     """Whether the endpoint told the tokens."""
 
 
-def read_reply(data: bytes) -> Reply:
-    """Raises ValueError where it is no completion: cut off on the way, say."""
+def read_reply(data: bytes, secret: str = "") -> Reply:
+    """``secret`` is left out of what is told to people.
+
+    Raises:
+        ValueError: it is no completion: cut off on the way, say.
+    """
     try:
         body = json.loads(data)
         choice = body["choices"][0]
@@ -61,7 +65,7 @@ def read_reply(data: bytes) -> Reply:
     sent, received = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     return Reply(
         text=_encodable(text).strip() if isinstance(text, str) else "",
-        refused=_short(str(refused)) if refused else None,
+        refused=_short(str(refused), secret) if refused else None,
         cut=reason == "length",
         prompt_tokens=sent or 0,
         completion_tokens=received or 0,
@@ -106,8 +110,8 @@ class Failure:
         return self.param if self.param in params else next(iter(named), None)
 
 
-def read_failure(data: bytes) -> Failure:
-    """Any body will do."""
+def read_failure(data: bytes, secret: str = "") -> Failure:
+    """Any body will do. ``secret`` is left out of its words: some endpoints repeat the key that they were given."""
     inner: Any
     try:
         body = json.loads(data)
@@ -116,14 +120,22 @@ def read_failure(data: bytes) -> Failure:
         inner = data.decode("utf-8", "replace")
     facts = inner if isinstance(inner, dict) else {}
     text = facts.get("message") or facts.get("detail") or inner
-    words = _short(text if isinstance(text, str) else json.dumps(text))
+    words = _short(text if isinstance(text, str) else json.dumps(text), secret)
     return Failure(
         words or "it says nothing", str(facts.get("code") or facts.get("type") or ""), str(facts.get("param"))
     )
 
 
-def _short(text: str) -> str:
-    printable = "".join(char if char.isprintable() else " " for char in _encodable(text))
+def redact(text: str, secret: str) -> str:
+    """Without a key, as it is or as JSON writes it."""
+    for form in (secret, json.dumps(secret)[1:-1]):
+        text = text.replace(form, "***") if form else text
+    return text
+
+
+def _short(text: str, secret: str) -> str:
+    # Before it is cut: half a key is no longer found.
+    printable = "".join(char if char.isprintable() else " " for char in _encodable(redact(text, secret)))
     return " ".join(printable.split())[:ERROR_CHARS]
 
 

@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from models.chat.network import Network, Question, Said, load_network
+from models.chat.network import Network, Question, Said, Unfit, load_network
 from models.chat.replies import to_sentence
 from models.libraries import library
 from schemas.chat import Answer, Ask, Usage
@@ -65,7 +65,10 @@ class TransformersChat:
             questions[i] = Question(ask.prompt, ask.system, pictures, tokens)
         said = network.answer(list(questions.values()), self._settings, self._where)
         for i, reply in zip(questions, said, strict=True):
-            answers[i] = self._read(asks[i], questions[i].tokens, reply)
+            if isinstance(reply, Unfit):
+                answers[i] = self._fail("unfit", f"the model cannot be asked this ({reply.why})")
+            else:
+                answers[i] = self._read(asks[i], questions[i].tokens, reply)
         return [answers[i] for i in range(len(asks))]
 
     def _read(self, ask: Ask, tokens: int, said: Said) -> Answer:

@@ -61,6 +61,8 @@ def read_head(path: str, width: int, model: str) -> AestheticHead:
     for weight, bias in layers:
         if weight.ndim != 2 or bias.shape != weight.shape[:1]:
             raise _unknown(path, f"a weight of shape {weight.shape} has a bias of shape {bias.shape}")
+        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            raise _unknown(path, "it holds values that are no finite numbers")
     sides = [weight.shape for weight, _ in layers]
     if sides[-1][0] != 1 or any(a[0] != b[1] for a, b in pairwise(sides)):
         raise _unknown(path, f"its layers are {' → '.join(f'{i}×{o}' for o, i in sides)}")

@@ -121,7 +121,7 @@ def print_next(told: Told, console: Console) -> None:
         console.print(
             f"Next: stiv status {corpus} says which stages to run for the clips that come back.", markup=False
         )
-    console.print(f"The report is removed; stiv report {corpus} writes a new one.", markup=False)
+    console.print(f"Reports are removed; stiv report {corpus} writes a new one.", markup=False)
     console.print(
         "Not touched: the videos themselves, copies of tars elsewhere, and scratch folders of other machines.",
         markup=False,

@@ -347,7 +347,7 @@ def _say_planned(planned: Planned, console: Console, quiet: bool) -> None:
     console.print(
         f"Found {planned.new + planned.known + planned.changed:,} sources: {planned.new:,} new{changed}{known}"
         + (f", in {parts:,} new part{'s' if parts != 1 else ''}." if parts else ".")
-        + (f" {planned.forgotten:,} more were forgotten (`stiv forget`) and stay out." if planned.forgotten else "")
+        + (f" Forgotten (`stiv forget`) and left out: {planned.forgotten:,}." if planned.forgotten else "")
     )
 
 

@@ -54,7 +54,7 @@ def run(worker: Worker, part: int) -> None:
 def _by_rules(row: dict[str, Any]) -> dict[str, Any]:
     caption = row["caption"]
     language, score = detect_language(caption)
-    found = categories_by_rules(caption) if caption else None
+    found = categories_by_rules(caption, language, score) if caption else None
     return {
         "clip_id": row["clip_id"],
         "caption_language": language,

@@ -180,10 +180,60 @@ def test_a_refusal_in_words_is_no_caption(answer: str) -> None:
         "No image is on the screen at first, then a logo fades in.",
         "Unable to stop, a skater falls into the snow.",
         "I-beams are lifted by a crane.",
+        "I do not see a red car; I see a blue one.",
+        "I cannot see a person in the video, only an empty street.",
+        "This video shows a policeman who reads the rules.",
+        "Désolation : une plaine sans arbres.",
     ],
 )
 def test_a_caption_that_sounds_alike_is_no_refusal(caption: str) -> None:
     assert read_answer(caption, ALL).caption == caption
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Es tut mir leid, aber ich kann dieses Video nicht beschreiben.",
+        "Leider kann ich das Video nicht beschreiben.",
+        "Lo siento, no puedo describir este video.",
+        "Désolé, je ne peux pas décrire cette vidéo.",
+        "Je suis désolée, mais je ne peux pas vous aider.",
+        "对不起，我无法描述这个视频。",
+        "很抱歉，我不能描述。",
+        "申し訳ありませんが、この動画を説明できません。",
+        "I must decline to describe this.",
+        "Sorry, but that's not something I can help with.",
+        "This content violates my guidelines.",
+        "I don't see any video attached.",
+        "I do not see enough to say.",
+        "I don't have access to videos.",
+        "Sure! Unfortunately, I cannot describe it.",
+    ],
+)
+def test_refusals_come_in_many_tongues_and_manners(answer: str) -> None:
+    with pytest.raises(UnusableAnswer, match="refusals"):
+        read_answer(answer, ALL)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Sure! Here is the description: A dog runs.",
+        "Sure! A dog runs.",
+        "Certainly, here's a short caption for the video:\n\nA dog runs.",
+        "**Caption:** A dog runs.",
+        "**Description**: A dog runs.",
+        "Here is the caption:\n**Caption:** A dog runs.",
+        "Caption: “A dog runs.”",
+    ],
+)
+def test_what_announces_a_caption_is_left_out(answer: str) -> None:
+    assert read_answer(answer, ("long",)).caption == "A dog runs."
+
+
+def test_an_announcement_of_nothing_is_empty() -> None:
+    with pytest.raises(UnusableAnswer, match="empty"):
+        read_answer("Here is the description:", ("long",))
 
 
 def test_structured_answers_are_json_that_utf8_can_hold() -> None:

@@ -48,6 +48,13 @@ def test_categories_by_rules(caption: str, found: str) -> None:
     assert categories_by_rules(caption) == found.split()
 
 
+def test_keywords_are_looked_for_in_english_only() -> None:
+    caption = "Eine Frau im roten Rock."
+    assert categories_by_rules(caption, "de", 0.97) == []
+    for language, score in ((None, None), ("en", 0.99), ("de", 0.89)):
+        assert categories_by_rules(caption, language, score) == ["nature"]
+
+
 def test_one_category_more_evidence_comes_first_and_ties_go_by_place() -> None:
     assert categories_by_rules("A horse in a kitchen.") == ["animals", "indoors", "food"]
     assert categories_by_rules("A kitchen with a horse.")[-1] == "animals"

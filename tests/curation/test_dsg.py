@@ -108,10 +108,10 @@ def test_an_object_of_two_sentences_spoils_both(scripted_chat: Any) -> None:
 
 def test_unreadable_answers_are_unknown_and_an_object_without_any_is_left_out(scripted_chat: Any) -> None:
     def vision(ask: Ask) -> str:
-        # The circle is never spoken of, the dog once denied, the kite is seen at last.
+        # The circle is never spoken of, the dog denied on two of three, the kite is seen at last.
         said = {
             "red circle": "perhaps",
-            "dog": "no" if frame_of(ask) == 10 else "?",
+            "dog": "no" if frame_of(ask) >= 10 else "?",
             "kite": "yes" if frame_of(ask) == 20 else "",
         }
         return json.dumps({str(n): said[o] for n, o in enumerate(asked_things(ask), 1)})
@@ -122,11 +122,24 @@ def test_unreadable_answers_are_unknown_and_an_object_without_any_is_left_out(sc
     answers = {o["object"]: o["answers"] for o in json.loads(row["dsg"])["objects"]}
     assert answers == {
         "red circle": ["unknown"] * 3,
-        "dog": ["unknown", "no", "unknown"],
+        "dog": ["unknown", "no", "no"],
         "kite": ["unknown", "unknown", "yes"],
     }
-    assert any("left out, for no answer" in text and "red circle" in text for text in dsg.warnings)
+    assert any("left out, for too few answers" in text and "red circle" in text for text in dsg.warnings)
     assert any("could not be read (3 ×)" in text for text in dsg.warnings)
+
+
+@pytest.mark.parametrize(("noes", "share"), [(0, None), (1, None), (4, None), (5, 1.0), (8, 1.0)])
+def test_an_object_is_missing_only_where_most_stills_deny_it(
+    scripted_chat: Any, noes: int, share: float | None
+) -> None:
+    vision = scripted_chat(lambda ask: '{"1": "no"}' if frame_of(ask) < 10 * noes else Answer(None, "500"))
+    language = scripted_chat(lambda ask: listed([("dog", 1)]))
+    dsg = Dsg(language, vision, "Questions?", "Answers?", 8)
+    (row,) = asyncio.run(dsg.examine([clip(stills=8)], [CAPTION]))
+    assert (row["dsg_i"], row["dsg_hallucinated"]) == (share, ["dog"] if share else [])
+    assert [o["seen"] for o in json.loads(row["dsg"])["objects"]] == ["no" if share else "unknown"]
+    assert bool([text for text in dsg.warnings if "too few answers" in text]) == (share is None)
 
 
 def test_a_vision_model_that_never_answers_gives_no_share(scripted_chat: Any) -> None:
@@ -144,6 +157,15 @@ def test_without_questions_there_is_nothing_to_share(scripted_chat: Any) -> None
     assert rows[1:] == [NOTHING] * 3
     assert vision.asked == []
     assert [text for text in dsg.warnings if "lists of questions could not be read (1 ×)" in text]
+
+
+@pytest.mark.parametrize("objects", [[("banana", 1), ("ship", 2)], [("", 1)]])
+def test_questions_about_nothing_in_the_caption_are_no_questions(scripted_chat: Any, objects: Any) -> None:
+    vision = scripted_chat(seeing({}))
+    rows, dsg = examine(scripted_chat(lambda ask: listed(objects)), vision, [clip()], [CAPTION])
+    assert rows == [NOTHING]
+    assert vision.asked == []
+    assert any("questions about nothing in the caption (1 ×)" in text for text in dsg.warnings)
 
 
 def iter_answers(answers: Sequence[Any]) -> Callable[[Ask], Any]:
@@ -244,6 +266,17 @@ def test_an_object_that_the_caption_does_not_name_is_the_models_own() -> None:
     assert found is not None
     assert [q.object for q in found.questions] == ["red circle"]
     assert found.invented == ["banana"]
+
+
+def test_names_in_a_script_without_spaces_are_found() -> None:
+    sentences = ["一只小狗在草地上奔跑。", "一辆红色汽车驶过。"]
+    found = read_questions(listed([("红色汽车", 2), ("小狗", 9), ("香蕉", 1)]), sentences)
+    assert found is not None
+    assert [(q.object, q.sentences) for q in found.questions] == [("红色汽车", (2,)), ("小狗", (1,))]
+    assert found.invented == ["香蕉"]
+    found = read_questions(listed([("car", 1)]), ["A cardboard box."])
+    assert found is not None
+    assert found.invented == ["car"]
 
 
 def test_a_runaway_list_ends_and_long_texts_are_cut() -> None:

@@ -93,3 +93,8 @@ def test_right_captions_of_golden_clips_name_shape_and_ground_only() -> None:
             words = set(object_words(labelled.caption))
             assert labelled.clip.shape in words, labelled.caption
             assert words <= known, labelled.caption
+
+
+def test_things_that_look_like_verbs_are_things_and_a_lot_is_none() -> None:
+    found = object_words("A lot of doves, a dove, a saw, a match, saplings and their offspring.")
+    assert found == ["dove", "dove", "saw", "match", "sapling", "offspring"]

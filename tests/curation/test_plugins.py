@@ -208,6 +208,27 @@ class Other(Dear):
     assert len(set(asked)) == len(asked) == 3
 
 
+def test_texts_of_other_settings_are_kept_apart(install: Install) -> None:
+    code = """
+class C:
+    fingerprint = "c"
+    def __init__(self, **settings): pass
+    async def caption(self, clips): return []
+"""
+    install(code, {CAPTIONERS: {"mine": "toy:C"}})
+    settings = {"captioners": ["mine"], "prompt": "p", "styles": ["long"], "max_chars": 9}
+    asked: list[str] = []
+
+    def keep(mark: str) -> Any:
+        asked.append(mark)
+
+    changes: list[dict[str, Any]] = [{}, {"rewrite": {}}, {"prompt": "q"}, {"styles": ["short"]}, {"max_chars": 8}]
+    for change in changes:
+        make_captioners({**settings, **change}, lambda name: pytest.fail("no model"), keep=keep)
+    assert asked[0] == asked[1]
+    assert len(set(asked)) == 4
+
+
 def test_batches_go_to_a_package_one_at_a_time() -> None:
     toy = Toy(lambda c: CaptionText(c.clip_id))
 

@@ -10,14 +10,15 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from models.chat.budget import FORM_TOKENS, STILL_TOKENS
 from models.chat.make import make_chat
 from models.chat.openai_chat import GIVE_UP_AFTER, OpenAIChat
-from models.chat.pace import LONGEST_PAUSE_S, retry_after_s
+from models.chat.pace import LONGEST_PAUSE_S, Pace, retry_after_s
 from schemas.chat import Answer, Ask
 from schemas.errors import BudgetError, RecipeError, StorageError, TooManyErrorsError, UsageError
-from schemas.recipe_learned import Chat
+from schemas.recipe_learned import Chat, Chats
 
 JPEG = b"\xff\xd8\xff\xe0 not much of a picture \xff\xd9"
 PRICES = {"usd_per_million_input": 1000.0, "usd_per_million_output": 2000.0}
@@ -79,13 +80,13 @@ def texts(answers: Sequence[Answer]) -> list[str | None]:
 def test_a_question_as_the_protocol_wants_it(make: Make, openai_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", " secret\n")
     chat = make(api_key_env="MY_KEY", temperature=0.5, seed=7, max_tokens=64)
-    question = Ask("What is it?", "clip:1,2", (lambda: JPEG, lambda: JPEG + b"2"), "Be brief.", True, max_tokens=20)
+    question = Ask("What is it?", "clip:1,2", (lambda: JPEG, lambda: JPEG + b"\0\0"), "Be brief.", True, max_tokens=20)
     assert ask(chat, question) == [Answer("an answer", None, 100, 10)]
     (seen,) = openai_server.requests
     assert seen.path == "/v1/chat/completions"
     assert seen.headers["authorization"] == "Bearer secret"
     assert seen.headers["content-type"] == "application/json"
-    assert (seen.prompt, seen.stills) == ("What is it?", [JPEG, JPEG + b"2"])
+    assert (seen.prompt, seen.stills) == ("What is it?", [JPEG, JPEG + b"\0\0"])
     assert seen.body["messages"][0] == {"role": "system", "content": "Be brief."}
     assert [part["type"] for part in seen.body["messages"][1]["content"]] == ["image_url", "image_url", "text"]
     del seen.body["messages"]
@@ -133,6 +134,17 @@ def test_a_still_that_cannot_be_read_costs_one_question(make: Make, openai_serve
     assert answers[0] == Answer(None, "a still could not be read (No such file or directory)")
     assert texts(answers) == [None, "an answer"]
     assert len(openai_server.requests) == 1
+
+
+@pytest.mark.parametrize("bad", [b"", b"no picture \xff\xd9", JPEG[:-2], JPEG + b"\0\1"])
+def test_stills_that_are_no_whole_jpeg_are_not_sent(make: Make, openai_server: Any, bad: bytes) -> None:
+    asks = [Ask(str(n), str(n), (lambda: JPEG, lambda: bad)) for n in range(GIVE_UP_AFTER + 1)]
+    chat = make()
+    answers = ask(chat, *asks, "other")
+    assert {answer.error for answer in answers[:-1]} == {"a still could not be read (it is no whole JPEG)"}
+    assert answers[-1].text == "an answer"
+    assert openai_server.prompts() == ["other"]
+    assert len(chat.usage.warnings) == 1
 
 
 # Order and number ------------------------------------------------------------------------------------------------------
@@ -266,6 +278,44 @@ def test_retry_after_is_obeyed_by_everybody(make: Make, openai_server: Any, time
     assert time.sleeps == []  # nobody waits for a question that is not asked again
 
 
+def test_places_stay_apart_after_a_rest_and_none_claimed_before_is_used_in_it(time: Time) -> None:
+    pace = Pace(30.0, time.clock)
+    before = [pace.claim() for _ in range(3)]
+    assert before == [100.0, 102.0, 104.0]
+    assert all(pace.stands(at) for at in before)
+    pace.hold(30.0)
+    assert not any(pace.stands(at) for at in before)
+    after = [pace.claim() for _ in range(8)]
+    assert after == [130.0 + 2.0 * n for n in range(8)]
+    assert all(pace.stands(at) for at in after)
+    assert pace.wait_s(after[1]) == 32.0
+
+
+def test_who_wakes_up_in_a_rest_waits_for_its_end(openai_server: Any, time: Time) -> None:
+    """The second question has its place, 2 s after the first, when the first is told to wait for 30 s."""
+    openai_server.script([openai_server.reply(status=429, headers={"Retry-After": "30"})])
+    next_place: list[float] = []
+    settings = Chat(model="toy", base_url=openai_server.url, requests_per_minute=30, concurrency=2)
+
+    async def go() -> list[Answer]:
+        async def sleep(seconds: float) -> None:
+            end = time.now + seconds
+            while chat._pace._held_until < 102.0:  # the rest has not been asked for yet
+                await asyncio.sleep(0)
+            time.now = max(time.now, end)
+
+        chat = OpenAIChat(settings, "print", "chat.openai", sleep=sleep, clock=time.clock)
+        try:
+            answers = await chat.ask([Ask("a", ""), Ask("b", "")])
+            next_place.append(chat._pace._next_at)
+            return answers
+        finally:
+            await chat.close()
+
+    assert texts(asyncio.run(go())) == ["an answer", "an answer"]
+    assert next_place == [134.0]  # both took another, at 130 and 132
+
+
 def test_retry_after_may_be_a_date_by_the_endpoint_s_clock() -> None:
     then = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
     headers = {"retry-after": format_datetime(then + timedelta(seconds=90), usegmt=True)}
@@ -353,12 +403,56 @@ def test_a_good_answer_now_and_then_goes_on(make: Make, openai_server: Any) -> N
     assert sum(answer.text == "good" for answer in answers) == 3
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_questions_turned_down_after_an_answer_do_not_stop_the_run(make: Make, openai_server: Any, status: int) -> None:
+    bad = openai_server.reply(status=status)
+    openai_server.script(lambda seen: "good" if seen.prompt == "0" else bad)
+    answers = ask(make(concurrency=1), *(str(n) for n in range(3 * GIVE_UP_AFTER)))
+    assert texts(answers) == ["good", *[None] * (3 * GIVE_UP_AFTER - 1)]
+
+
+def test_what_says_nothing_of_a_question_stops_the_run_even_after_an_answer(make: Make, openai_server: Any) -> None:
+    bad = openai_server.reply(status=405)
+    openai_server.script(lambda seen: "good" if seen.prompt == "0" else bad)
+    with pytest.raises(TooManyErrorsError, match="in a row failed"):
+        ask(make(concurrency=1), *(str(n) for n in range(3 * GIVE_UP_AFTER)))
+
+
+KEY = 'sk-"0123456789\\abc'
+"""With signs that JSON writes otherwise."""
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 404, 500])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_no_message_repeats_the_key(
+    make: Make, openai_server: Any, monkeypatch: pytest.MonkeyPatch, status: int, wrapped: bool
+) -> None:
+    """Not even its first half, where the message is cut there."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    said = f"{'x' * 190} {KEY}"
+    body = json.dumps({"detail": {"key": said[150:]}} if wrapped else {"error": {"message": said}}).encode()
+    openai_server.script(lambda seen: openai_server.reply(status=status, body=body))
+    chat = make(concurrency=1, retries=0)
+    try:
+        told = str(ask(chat, "what?")[0].error)
+    except (UsageError, BudgetError) as stopped:
+        told = str(stopped)
+    assert "***" in told
+    assert "sk-" not in told + "".join(chat.usage.warnings)
+
+
+def test_no_refusal_repeats_the_key(make: Make, openai_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    body = {"choices": [{"message": {"content": None, "refusal": f"not for {KEY}"}}]}
+    openai_server.script([openai_server.reply(body=json.dumps(body).encode())])
+    assert ask(make(), "what?")[0].error == "refused: not for ***"
+
+
 def test_nobody_there_stops_the_run_after_one_question(make: Make, openai_server: Any, time: Time) -> None:
-    url = "http://user:secret@127.0.0.1:1/v1?token=secret"
+    url = "http://127.0.0.1:1/v1"
     with pytest.raises(TooManyErrorsError, match="nobody answers") as caught:
         ask(make(base_url=url, concurrency=1), *"abc")
     assert "http://127.0.0.1:1/v1/chat/completions" in str(caught.value)
-    assert "secret" not in str(caught.value)
     assert len(time.sleeps) == 3
 
 
@@ -630,6 +724,15 @@ def test_lost_answers_may_have_been_billed(make: Make, openai_server: Any) -> No
     assert chat.usage.usd == 0
 
 
+def test_answers_cut_off_on_the_way_are_told_once_as_perhaps_billed(make: Make, openai_server: Any) -> None:
+    openai_server.script([openai_server.reply(truncate=40)] * 2)
+    chat = make(concurrency=1, max_tokens=100, budget_usd=0.6, **PRICES)
+    with pytest.raises(BudgetError, match=r"up to \$0\.5300 of it"):
+        ask(chat, "1")
+    (told,) = chat.usage.warnings
+    assert "may have been billed" in told
+
+
 def test_what_a_failing_endpoint_never_answered_costs_nothing(make: Make, openai_server: Any) -> None:
     openai_server.script([openai_server.reply(status=500), openai_server.reply(status=429)])
     chat = make(concurrency=1, max_tokens=100, budget_usd=0.3, **PRICES)
@@ -666,6 +769,19 @@ def test_an_empty_account_stops_the_run(make: Make, openai_server: Any, status: 
 def test_settings_that_cannot_work_name_their_keys(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         make_chat(Chat(**{"model": "toy", "base_url": "http://localhost:1/v1", **settings}), "llm")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://me:hush@host/v1", "https://host/v1?api-key=hush", "me:hush@host/v1", "http://h/v1#hush"]
+)
+def test_an_address_holds_no_secret(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"may hold no password or query.*`api_key_env` names") as caught:
+        Chats.model_validate({"llm": {"base_url": url}})
+    # The recipe's error shows inputs that are no sections: this is one, and the text of it all is not shown.
+    (finding,) = caught.value.errors()
+    assert finding["loc"] == ("llm",)
+    assert isinstance(finding["input"], dict)
+    assert "hush" not in finding["msg"]
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/"])

@@ -151,3 +151,9 @@ def test_one_still_has_no_consistency_and_opposites_no_direction() -> None:
     view = view_of(np.array([[1, 0]], np.float32), None, tags)
     assert (view.consistency, view.aesthetic, view.tags, view.tag_scores) == (None, None, [], {})
     assert mean_vector(np.array([[1, 0], [-1, 0]], np.float32)) is None
+
+
+def test_a_head_with_values_that_are_no_numbers_is_refused(tmp_path: Path) -> None:
+    save_file({"weight": torch.full((1, 4), float("nan")), "bias": torch.zeros(1)}, tmp_path / "h.safetensors")
+    with pytest.raises(UsageError, match="no finite numbers"):
+        read_head(str(tmp_path / "h.safetensors"), 4, "small")

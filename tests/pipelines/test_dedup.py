@@ -176,10 +176,9 @@ def test_an_unknown_value_comes_last(tmp_path: Path) -> None:
 
 
 def test_a_wrong_keep_names_itself(tmp_path: Path) -> None:
-    tables = Tables(tmp_path, "dedup.keep=wdith * height")
-    tables.add({"id": 1})
     with pytest.raises(RecipeError, match=r"dedup\.keep.*wdith"):
-        tables.search()
+        Tables(tmp_path, "dedup.keep=wdith * height")
+    assert not list(tmp_path.iterdir())  # before anything is written
 
 
 def test_equal_hashes_of_different_pictures_are_not_merged(tmp_path: Path) -> None:
@@ -226,14 +225,14 @@ def test_only_survivors_are_looked_at(tmp_path: Path) -> None:
 
 
 def test_semantic_needs_vectors(tmp_path: Path) -> None:
-    tables = Tables(tmp_path, "dedup.semantic.enabled=true")
-    tables.add({"id": 1})
     with pytest.raises(UsageError, match="vectors"):
-        tables.search()
+        Tables(tmp_path, "dedup.semantic.enabled=true")
+    assert not list(tmp_path.iterdir())
 
 
 def test_semantic_duplicates_by_cosine(tmp_path: Path) -> None:
-    tables = Tables(tmp_path, "dedup.semantic.enabled=true", "dedup.near.enabled=false")
+    vectors_on = "features.embeddings.enabled=true"
+    tables = Tables(tmp_path, vectors_on, "dedup.semantic.enabled=true", "dedup.near.enabled=false")
     rng = np.random.default_rng(0)
     known: list[np.ndarray] = []
     for part in range(2):

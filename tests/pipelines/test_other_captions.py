@@ -90,3 +90,32 @@ def test_one_changed_prompt_is_another_variant_and_asks_only_the_captioner(
     assert stiv(["status", str(corpus)]) == 0  # the text of the prompt is kept with the captions
     assert curate(videos, corpus, "--name", "asked") == 0
     assert len(openai_server.requests) == 2 * asked
+
+
+def test_a_name_that_is_partly_made_goes_on_with_the_settings_of_default(corpus: Path, videos: Path) -> None:
+    assert curate(videos, corpus, "--name", "base", "--set", "captions.max_chars=60") == 0
+    shutil.rmtree(corpus / "captions/default")
+    shutil.copytree(corpus / "captions/base", corpus / "captions/default")
+    select = ["--name", "strict", "--set", "select.blurred=sharpness < 0.01"]
+    assert stiv(["select", str(corpus), "--executor", "inline", *select]) == 0
+    assert stiv(["caption", str(corpus), "--executor", "inline", "--name", "strict"]) == 0
+    assert json.loads((corpus / "captions/strict/variant.json").read_text())["settings"]["max_chars"] == 60
+
+
+def test_a_percentile_of_what_is_only_known_of_captions(corpus: Path, videos: Path, run: Any) -> None:
+    rule = "judge.longest=caption_words > percentile(caption_words, 50)"
+    _, counts = run(corpus, settings=(rule,), name="half", stages=("select", "caption", "check", "judge"))
+    resolved = json.loads((corpus / "decisions/half/variant.json").read_text())["resolved"]["percentiles"]
+    assert list(resolved) == ["caption_words@50.0"]
+    assert 0 < counts.kept < counts.judged
+
+
+def test_an_unmade_input_names_the_command_with_the_name(
+    corpus: Path, capsys: pytest.CaptureFixture[str], videos: Path
+) -> None:
+    assert curate(videos, corpus, "--name", "plain", "--set", DESCRIBE) == 0
+    for path in (corpus / "decisions/plain").glob("part-*"):
+        path.unlink()
+    capsys.readouterr()
+    assert stiv(["export", str(corpus), "--name", "plain", "--executor", "inline"]) == 2
+    assert "--name plain` first" in " ".join(capsys.readouterr().err.split())

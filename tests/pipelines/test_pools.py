@@ -81,3 +81,16 @@ def test_networks_get_the_gpus_where_there_are_some() -> None:
     shared = size_pools([as_configured(s, recipe) for s in AFTER], 100, [(8, 64e9)], 1)
     assert shared["caption"].gpus + shared["check"].gpus <= 1.0
     assert as_configured(CAPTION, CurateRecipe()).load == "light"
+
+
+def test_an_endpoint_is_asked_by_one_worker_so_that_its_budget_holds() -> None:
+    recipe = CurateRecipe.model_validate(
+        {
+            "features": {"embeddings": {"backend": "openclip", "weights": "some"}},
+            "captions": {"captioners": ["openai"]},
+            "check": {"dsg": {"enabled": True, "vision": "openai"}},
+        }
+    )
+    for gpus in (0, 16):
+        pools = size_pools([as_configured(s, recipe) for s in AFTER], 100, [(64, 256e9)] * 4, gpus)
+        assert pools["caption"].actors == pools["check"].actors == 1
