@@ -139,6 +139,14 @@ def test_without_models_it_tells_language_and_category_and_needs_no_torch(
     assert told(worker, "asked") == []
 
 
+def test_keywords_are_looked_for_in_english_captions_only() -> None:
+    german = "Eine junge Frau im roten Rock geht mit ihrer Mutter durch die alte Straße und lacht dabei sehr laut."
+    row = check._by_rules({"clip_id": "a", "caption": german})
+    assert (row["caption_language"], row["category"], row["categories"]) == ("de", None, [])
+    row = check._by_rules({"clip_id": "a", "caption": "A rock."})
+    assert (row["caption_language"], row["category"]) == (None, "nature")
+
+
 def test_a_part_that_is_there_is_left_alone(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check.run(make_worker(corpus, monkeypatch), 0)
     path = corpus / "checks" / "new" / "part-000000.parquet"
