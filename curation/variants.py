@@ -212,7 +212,7 @@ def stale_reasons(corpus: Corpus, variant: Variant) -> list[str]:
     """Why a variant no longer follows from what is there; empty when it does."""
     reasons = []
     if not is_current(variant):
-        reasons.append("it was made by another version of the engine")
+        reasons.append("made by another version of the engine")
     for table, given in sorted(variant.inputs.items()):
         if table not in ALGORITHM:
             continue

@@ -68,5 +68,10 @@ def flattening_weight(balance: Sequence[CategoryShare], strength: float = 1.0, m
     if not named:
         return "1"
     mean = sum(row.clips for row in named) / len(named)
-    weights = {row.category: min(most, max(1 / most, (mean / row.clips) ** strength)) for row in named}
-    return "CASE category " + " ".join(f"WHEN '{name}' THEN {w:.3g}" for name, w in weights.items()) + " ELSE 1 END"
+    weights = {str(row.category): min(most, max(1 / most, (mean / row.clips) ** strength)) for row in named}
+    cases = " ".join(f"WHEN {_quoted(name)} THEN {weight:.3g}" for name, weight in weights.items())
+    return f"CASE category {cases} ELSE 1 END"
+
+
+def _quoted(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"

@@ -12,11 +12,12 @@ import pyarrow as pa
 from curation.corpus import Corpus
 from curation.rules import apply_rules
 from curation.views import Chosen
+from pipelines.apps.explain_learned import Kinship, check_of, kinship, looked_at
 from pipelines.apps.explain_source import Reading, Row, rows, transitions_of
 from pipelines.apps.query import plain
 from pipelines.apps.verdicts import OUTCOME, RuleInForce, rules_in_force
 from schemas.recipe import Rule
-from schemas.tables import CLIPS, SIGNAL_COLUMNS, TEXT, Column
+from schemas.tables import CAPTIONS, CLIPS, EMBEDDINGS, SIGNAL_COLUMNS, TEXT, Column
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,15 @@ class ClipStory:
     signals: list[Measured]
     stills_file: str
     stills: list[Row]
+    looked_at: Row | None
+    """What embedders, scorers and taggers said; None: none of them looked."""
+    kinship: Kinship | None
+    """Its duplicates; None: none were sought for it."""
     rules: list[Ruling]
     caption: Row | None
     """None: no caption row."""
+    check: Row | None
+    """What was found out about the caption; None: it was not checked."""
     outcome: str
     """`kept`, `dropped` or `open`."""
     reason: str | None
@@ -126,8 +133,11 @@ def clip_story(
                 row["stills_frame"] or [], row["stills_offset"] or [], row["stills_size"] or [], strict=True
             )
         ],
+        looked_at=looked_at(row),
+        kinship=kinship(db, near, row),
         rules=[_ruling(rule, wide, row) for rule in rules_in_force(corpus, chosen)],
-        caption={k: row[k] for k in row if k.startswith("caption")} if row["caption_words"] is not None else None,
+        caption={c: row[c] for c in CAPTIONS.names if c != "clip_id"} if row["caption_words"] is not None else None,
+        check=check_of(row),
         outcome=outcome,
         reason=row["reason"] if decided else row["selection_reason"],
         reasons=(row["reasons"] if decided else row["selection_reasons"]) or [],
@@ -157,8 +167,14 @@ def _origin(db: duckdb.DuckDBPyConnection, row: Row) -> Origin:
 
 
 def _signals(db: duckdb.DuckDBPyConnection, row: Row) -> list[Measured]:
-    features = [c for c in TEXT.columns if c.name != "clip_id"]
-    return [*_measured(db, "clips", SIGNAL_COLUMNS, row), *_measured(db, TEXT.name, features, row)]
+    text = [c for c in TEXT.columns if c.name != "clip_id"]
+    # Only of OpenCLIP, and only what it was given the weights for.
+    learned = [c for c in EMBEDDINGS.columns if c.type == pa.float32() and row[c.name] is not None]
+    return [
+        *_measured(db, "clips", SIGNAL_COLUMNS, row),
+        *_measured(db, TEXT.name, text, row),
+        *_measured(db, EMBEDDINGS.name, learned, row),
+    ]
 
 
 def _measured(db: duckdb.DuckDBPyConnection, view: str, columns: Sequence[Column], row: Row) -> list[Measured]:

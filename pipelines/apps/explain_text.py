@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.apps import explain_learned_text as learned
 from pipelines.apps.explain_clip import ClipStory, Origin, Ruling
 from pipelines.apps.explain_source import SOURCE_FACTS, Reading, Row, SourceStory
 from pipelines.apps.query import cell
@@ -46,16 +48,21 @@ class _Printer:
         self._span(story)
         self._head("Measured")
         self._signals(story)
+        self._lines(learned.seen(story.looked_at))
         self._head("Stills")
         if story.stills:
             frames = ", ".join(f"{s['frame']:,}" for s in story.stills)
             self._say(f"{plural(len(story.stills), 'JPEG')} in {story.stills_file}, of frames {frames}")
         else:
             self._say("none")
+        self._head("Duplicates")
+        self._lines(learned.family(story.kinship, sought=story.use["duplicates"] is not None))
         self._head("Rules")
         self._rules(story.rules)
         self._head("Caption")
-        self._caption(story.caption)
+        self._lines(learned.caption(story.caption))
+        if story.caption is not None and story.caption["caption"] is not None:
+            self._lines(learned.check(story.check))
         self._head("Decision")
         words = {"kept": "kept", "dropped": f"dropped by {', '.join(story.reasons)}", "open": "not decided yet"}[
             story.outcome
@@ -186,19 +193,6 @@ class _Printer:
             )
         self._console.print(grid, soft_wrap=False)
 
-    def _caption(self, caption: Row | None) -> None:
-        if caption is None:
-            self._say("none: it was not captioned")
-            return
-        if caption["caption"] is None:
-            self._say("none: no captioner had a text for it")
-            return
-        self._say(cell(caption["caption"]))
-        scope = "this clip" if caption["caption_scope"] == "clip" else "its whole source"
-        self._say(
-            Text(f"by {caption['captioner']}, about {scope}, {plural(caption['caption_words'], 'word')}", style="dim")
-        )
-
     def _shard(self, story: ClipStory) -> None:
         shard = story.shard
         if shard is None:
@@ -221,6 +215,10 @@ class _Printer:
     def _head(self, text: str) -> None:
         self._chapter += 1
         self._console.print(Text(f"\n{self._chapter}. {text}", style="bold cyan"))
+
+    def _lines(self, lines: Iterable[Text]) -> None:
+        for line in lines:
+            self._say(line)
 
     def _say(self, text: str | Text) -> None:
         self._console.print(Text(text) if isinstance(text, str) else text)

@@ -22,7 +22,9 @@ from curation.corpus import VARIANT_TABLES, Corpus
 from curation.storage import storage_errors
 from curation.views import NAMED, Chosen, choose, connect
 from pipelines.apps import charts, report_data, words
+from pipelines.apps.balance import CategoryShare, category_balance, flattening_weight
 from pipelines.apps.names import use_flag
+from pipelines.apps.report_duplicates import EVIDENCE, duplicates
 from pipelines.apps.report_sheets import sheets
 from pipelines.apps.report_signals import histograms
 from pipelines.apps.status_facts import Status, corpus_status
@@ -36,8 +38,8 @@ NAME = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
 
 SECTIONS = (
-    ("funnel", "Funnel"), ("reasons", "Reasons"), ("signals", "Signals"), ("clips", "Clips"), ("captions", "Captions"),
-    ("shapes", "Footage"), ("errors", "Errors"), ("shards", "Shards"), ("recipe", "Recipe"), ("next", "Next"),
+    ("funnel", "Funnel"), ("reasons", "Reasons"), ("signals", "Signals"), ("clips", "Clips"), ("duplicates", "Duplicates"),
+    ("captions", "Captions"), ("categories", "Categories"), ("shapes", "Footage"), ("errors", "Errors"), ("shards", "Shards"), ("recipe", "Recipe"), ("next", "Next"),
 )  # fmt: skip
 
 
@@ -123,6 +125,8 @@ def _facts(
     reasons = report_data.reasons(db, rules)
     failures = report_data.failures(db)
     flag = use_flag(corpus, chosen)
+    alike = duplicates(db)
+    balance = category_balance(corpus, chosen)
     return {
         "title": os.path.basename(corpus.store.uri.rstrip("/")) or corpus.store.uri,
         "lede": _lede(status, total),
@@ -138,8 +142,12 @@ def _facts(
         "funnel": report_data.funnel(status, total, reasons, sum(n for _, n, _ in failures)),
         "reasons": reasons,
         "histograms": [(h, charts.histogram(h)) for h in histograms(db, rules)],
-        "sheets": sheets(corpus, chosen, db, rules),
+        "duplicates": alike,
+        "evidence": EVIDENCE,
+        "sheets": sheets(corpus, chosen, db, rules, alike.shown if alike else ()),
         "captions": report_data.captions(db),
+        "balance": balance,
+        "weight": _weight(corpus, balance),
         "shapes": report_data.shapes(db),
         "how": report_data.exported_how(db),
         "failures": failures,
@@ -147,6 +155,16 @@ def _facts(
         "fingerprints": _fingerprints(corpus),
         "commands": _commands(status, flag),
     }
+
+
+def _weight(corpus: Corpus, balance: Sequence[CategoryShare]) -> str | None:
+    """A command that shows each category as often as the others; None where there are no two of them."""
+    if sum(row.category is not None and row.clips > 0 for row in balance) < 2:
+        return None
+    setting = f"data.weight={flattening_weight(balance)}"
+    # Double quotes read better around SQL; what a shell would look at inside them needs the others.
+    quoted = shlex.quote(setting) if set(setting) & set('"$`!\\') else f'"{setting}"'
+    return f"stiv data-plan {shlex.quote(corpus.store.uri)} --set {quoted}"
 
 
 def _lede(status: Status, total: report_data.Totals) -> Markup:

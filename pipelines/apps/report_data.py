@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from curation.joined import CLIPS_ALL
+from pipelines.apps import report_duplicates
 from pipelines.apps.report_signals import chosen_columns
 from pipelines.apps.status_facts import Status
 from pipelines.apps.verdicts import OUTCOME, REASON, REASONS, RuleInForce
@@ -67,6 +68,8 @@ class CaptionRow:
     kept: int
     mean_words: float
     scopes: str
+    rewritten: int
+    """Captions that a language model shortened or restyled afterwards."""
     samples: list[tuple[str, str]]
     """(clip id, caption)."""
 
@@ -104,6 +107,7 @@ _TOLD_COLUMNS = (
     "text_stills",
     "captioner",
     "caption_scope",
+    *report_duplicates.COLUMNS,
 )
 
 
@@ -111,12 +115,13 @@ def tell(db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> None:
     """Join everything once and keep the few narrow columns that the report counts, as the table `told`: one row per clip.
 
     It has each clip's outcome (`kept`, `dropped`, `open`), its first reason ``why`` and all reasons ``whys``, ``has_caption``,
-    ``exported``, the columns of the histograms, and for rule number i whether it came out NULL (``unknown_i``). About 200 bytes a
+    ``rewritten``, ``exported``, the columns of the histograms, and for rule number i whether it came out NULL (``unknown_i``). About 250 bytes a
     clip, which go to a temporary folder where memory does not hold them.
     """
     columns = [*_TOLD_COLUMNS, *chosen_columns(rules)]
     columns += [f"{OUTCOME} AS outcome", f"{REASON} AS why", f"{REASONS} AS whys"]
     columns += ["caption IS NOT NULL AS has_caption", "shard IS NOT NULL AS exported"]
+    columns += ["caption_original IS NOT NULL AS rewritten"]
     columns += [f"({_seen(r)} AND (\n{r.sql}\n) IS NULL) AS unknown_{i}" for i, r in enumerate(rules)]
     db.execute(f"CREATE TABLE told AS SELECT {', '.join(dict.fromkeys(columns))} FROM clips_all")
 
@@ -232,16 +237,16 @@ def captions(db: duckdb.DuckDBPyConnection) -> list[CaptionRow]:
     found = _rows(
         db,
         "SELECT captioner, count(*) AS n, count(*) FILTER (kept), avg(caption_words) FILTER (has_caption), "
-        "coalesce(string_agg(DISTINCT caption_scope, ', ' ORDER BY caption_scope), ''), "
+        "coalesce(string_agg(DISTINCT caption_scope, ', ' ORDER BY caption_scope), ''), count(*) FILTER (rewritten), "
         f"min(clip_id, {SAMPLE_CAPTIONS}) FILTER (has_caption) "
         "FROM told WHERE caption_words IS NOT NULL GROUP BY captioner ORDER BY n DESC, captioner",
     )
-    wanted = [clip for row in found for clip in row[5] or []]
+    wanted = [clip for row in found for clip in row[6] or []]
     sql = "SELECT clip_id, left(caption, 1000) FROM captions WHERE clip_id IN (SELECT unnest(?))"
     text = dict(db.execute(sql, [wanted]).fetchall()) if wanted else {}
     return [
-        CaptionRow(name, n, kept, float(words or 0), scopes, [(clip, text[clip]) for clip in ids or []])
-        for name, n, kept, words, scopes, ids in found
+        CaptionRow(name, n, kept, float(words or 0), scopes, rewritten, [(clip, text[clip]) for clip in ids or []])
+        for name, n, kept, words, scopes, rewritten, ids in found
     ]
 
 

@@ -11,6 +11,7 @@ import duckdb
 from curation.corpus import Corpus
 from curation.views import Chosen, connect
 from pipelines.apps.explain_source import Row, rows
+from pipelines.apps.report_duplicates import Cluster
 from pipelines.apps.report_signals import column_facts
 from pipelines.apps.thumbnails import Pointer, Thumbnails
 from pipelines.apps.verdicts import OUTCOME, REASONS, RuleInForce
@@ -81,6 +82,25 @@ class Border:
 
 
 @dataclass(frozen=True)
+class Twin:
+    """A clip that gave way to another."""
+
+    card: Card
+    kind: str
+    similarity: str
+
+
+@dataclass(frozen=True)
+class ClusterSheet:
+    """A kept clip beside those that gave way for it."""
+
+    kept: Card
+    twins: list[Twin]
+    more: int
+    """Clips that gave way for it and are not shown."""
+
+
+@dataclass(frozen=True)
 class Sheets:
     """All that is shown of clips."""
 
@@ -88,12 +108,19 @@ class Sheets:
     open: list[Card]
     dropped: list[ReasonSheet]
     borders: list[Border]
+    clusters: list[ClusterSheet]
     unreadable: list[str]
     """Stills that could not be read, in words."""
 
 
-def sheets(corpus: Corpus, chosen: Chosen, db: duckdb.DuckDBPyConnection, rules: Sequence[RuleInForce]) -> Sheets:
-    """Choose the clips, then fetch rows and stills of only those. ``db`` has the table `told`."""
+def sheets(
+    corpus: Corpus,
+    chosen: Chosen,
+    db: duckdb.DuckDBPyConnection,
+    rules: Sequence[RuleInForce],
+    clusters: Sequence[Cluster] = (),
+) -> Sheets:
+    """Choose the clips, then fetch rows and stills of only those, and of ``clusters``. ``db`` has the table `told`."""
     kept, waiting = _outcome_ids(db)
     by_reason = _reason_ids(db)
     near = _nearest(db, rules)
@@ -103,6 +130,7 @@ def sheets(corpus: Corpus, chosen: Chosen, db: duckdb.DuckDBPyConnection, rules:
         *waiting,
         *(c for _, ids in by_reason.values() for c in ids),
         *(c for n in near for c, _, _ in (*n.below, *n.above)),
+        *(c for cluster in clusters for c in (cluster.kept, *(m.clip_id for m in cluster.members))),
     ]
     found = _fetch(corpus, chosen, db, wanted, rules)
     stills = Thumbnails(corpus)
@@ -117,7 +145,16 @@ def sheets(corpus: Corpus, chosen: Chosen, db: duckdb.DuckDBPyConnection, rules:
         for reason, (n, ids) in sorted(by_reason.items(), key=lambda i: (order.get(i[0], len(order)), i[0]))
     ]
     borders = [n.border(card) for n in near]
-    return Sheets([card(c) for c in kept], [card(c) for c in waiting], dropped, borders, stills.problems)
+    alike = [
+        ClusterSheet(
+            card(c.kept),
+            [Twin(card(m.clip_id), m.kind, number(m.similarity, 3)) for m in c.members],
+            c.clips - len(c.members),
+        )
+        for c in clusters
+        if c.kept in found
+    ]
+    return Sheets([card(c) for c in kept], [card(c) for c in waiting], dropped, borders, alike, stills.problems)
 
 
 def _outcome_ids(db: duckdb.DuckDBPyConnection) -> tuple[list[str], list[str]]:

@@ -77,11 +77,19 @@ def column_facts() -> dict[str, Column]:
 
 
 def chosen_columns(rules: Sequence[RuleInForce]) -> list[str]:
-    """What is worth a histogram: the signals, text, duration, caption length, and whatever a rule compares with a number."""
+    """What is worth a histogram: the signals, text, learned scores, duration, captions and their checks, and whatever a rule compares with a number."""
     numeric = column_facts()
     bars = {f"bar_{side}" for side in ("top", "bottom", "left", "right")}
     names = [c.name for c in SIGNAL_COLUMNS if c.name in numeric and c.name not in bars]
-    names += ["text_area", "duration_s", "caption_words", "caption_repetition"]
+    names += [
+        "text_area",
+        "openclip_consistency",
+        "aesthetic_laion",
+        "duration_s",
+        "caption_words",
+        "caption_repetition",
+    ]
+    names += ["agreement", "dsg_i"]
     names += [c for rule in rules for c, _, _ in rule.thresholds if c in numeric]
     return list(dict.fromkeys(names))
 

@@ -20,7 +20,7 @@ PASSED = {
     "text": ("looked at have text", ds.field("text_area") > 0),
     "embeddings": ("with a vector", ds.field("embedding").is_valid()),
     "scores": ("scored", ds.field("clip_id").is_valid()),
-    "duplicates": ("duplicates of another", ds.field("duplicate_of").is_valid()),
+    "duplicates": ("give way to another", ds.field("duplicate_of").is_valid()),
     "selections": ("selected", ds.field("selected")),
     "captions": ("with a caption", ds.field("caption").is_valid()),
     "checks": ("with a category", ds.field("category").is_valid()),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from curation.corpus import FEATURE_TABLES, MEASURED_TABLES, VARIANT_TABLES
-from curation.variants import COMMAND
+from curation.variants import COMMAND, name_flag
 from pipelines.apps.words import plural
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def _none_yet(table: str) -> str:
         "text": "no clip was searched for text yet",
         "embeddings": "no clip has a vector yet",
         "scores": "your own scorers have not looked yet",
+        "duplicates": "no duplicates were sought yet",
+        "checks": "no caption was checked yet",
     }.get(table, f"there are no {table} yet")
 
 
@@ -67,7 +69,7 @@ def next_steps(status: Status) -> list[Step]:
             steps.append(Step(f"stiv {COMMAND[table]} {where}{own}", _none_yet(table)))
             return steps
         for item in there:
-            name = _name_flag(item.name)
+            name = name_flag(item.name)
             if item.stale:
                 steps.append(
                     Step(
@@ -82,11 +84,11 @@ def next_steps(status: Status) -> list[Step]:
                         f"{table} `{item.name}` {'lacks' if table == 'text' else 'lack'} {plural(item.parts_missing, 'part')}",
                     )
                 )
-    steps += _text_only(status)
+    steps += _measured_only(status)
     if not status.shards:
         steps.append(Step(f"stiv export {where}{own}", "nothing is exported yet"))
     for shards in status.shards:
-        name = _name_flag(shards.name)
+        name = name_flag(shards.name)
         if shards.stale:
             steps.append(
                 Step(
@@ -117,28 +119,27 @@ def next_steps(status: Status) -> list[Step]:
 def _own_name(status: Status) -> str:
     """The ``--name`` that goes on with what there is, where nothing is named `default`."""
     names = sorted({v.name for v in status.variants})
-    return _name_flag(names[0]) if names and "default" not in names else ""
+    return name_flag(names[0]) if names and "default" not in names else ""
 
 
-def _name_flag(name: str) -> str:
-    """What a command needs to go on under a name."""
-    return "" if name == "default" else f" --name {name}"
-
-
-def _text_only(status: Status) -> list[Step]:
-    """Names under which clips were searched for text, and nothing was selected with it, under this name or another."""
-    selections = [v for v in status.variants if v.table == "selections"]
-    used = {v.name for v in selections} | {v.made_from.get("text") for v in selections}
-    return [
-        Step(
-            f"stiv select {shlex.quote(status.corpus)}{flag}",
-            f"`{item.name}` has only text so far; then caption, check, judge and export"
-            + (f", each with{flag}" if flag else ""),
-        )
-        for item in status.variants
-        if item.table == "text" and item.name not in used and not item.stale and not item.parts_missing
-        for flag in [_name_flag(item.name)]
-    ]
+def _measured_only(status: Status) -> list[Step]:
+    """Names under which clips were only measured: nothing was selected with that, under this name or another."""
+    used = {name for v in status.variants if v.table == "selections" for name in (v.name, *v.made_from.values())}
+    there = {(v.table, v.name) for v in status.variants}
+    tables = {table for table, _ in there}
+    steps = []
+    for name in sorted({name for table, name in there if table in MEASURED_TABLES} - used):
+        own = [v for v in status.variants if v.name == name and v.table in MEASURED_TABLES]
+        if any(v.stale or v.parts_missing for v in own):
+            continue
+        flag = name_flag(name)
+        to_do = ["select", "caption", *(["check"] if "checks" in tables else []), "judge", "export"]
+        if "duplicates" in tables and ("duplicates", name) not in there:
+            to_do.insert(0, "dedup")
+        then = f"{', '.join(to_do[1:-1])} and {to_do[-1]}" + (f", each with{flag}" if flag else "")
+        command = f"stiv {to_do[0]} {shlex.quote(status.corpus)}{flag}"
+        steps.append(Step(command, f"`{name}` is only measured so far; then {then}"))
+    return steps
 
 
 def _not_cut(shards: ShardsStatus, where: str, name: str) -> Step:

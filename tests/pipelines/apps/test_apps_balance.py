@@ -85,5 +85,11 @@ def test_weights_even_categories_out() -> None:
     assert flattening_weight([]) == "1"
 
 
+def test_quotes_in_names_stay_in_their_place() -> None:
+    balance = [CategoryShare("kids' toys", 10, 1.0, 0.5, 10), CategoryShare("food", 10, 1.0, 0.5, 10)]
+    assert flattening_weight(balance).startswith("CASE category WHEN 'kids'' toys' THEN 1 ")
+    check_number(flattening_weight(balance), joined.wide_schema(), where="data.weight")
+
+
 def test_the_weight_is_an_expression_that_the_data_plan_takes() -> None:
     check_number(flattening_weight(shares(people=60, food=20)), joined.wide_schema(), where="data.weight")

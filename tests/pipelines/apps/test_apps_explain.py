@@ -10,6 +10,7 @@ from rich.console import Console
 
 from curation.corpus import Corpus
 from pipelines.apps.explain import ClipStory, Explanation, SourceStory, explain, print_explanation
+from pipelines.apps.explain_learned import OTHERS
 from pipelines.apps.explain_source import stretches
 from pipelines.apps.query import run_query
 from schemas.errors import UsageError
@@ -123,7 +124,7 @@ def test_a_story_that_is_not_finished(build: Build, upto: str, why: str) -> None
     corpus = build(upto=upto)
     story = _story(corpus, "kept" if upto == "judged" else "coalesce(selection_selected, true)")
     assert why in (story.why_no_shard or "")
-    assert len(story.rules) == {"scanned": 0, "captioned": 6, "judged": 8}[upto]
+    assert len(story.rules) == {"scanned": 0, "captioned": 7, "judged": 9}[upto]
     assert _printed(story)
 
 
@@ -226,6 +227,129 @@ def test_a_source_by_any_of_its_names(corpus: Corpus) -> None:
 def test_unknown_and_ambiguous_names(corpus: Corpus, what: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         explain(corpus, what)
+
+
+# What was learned --------------------------------------------------------------------------------------------------------
+
+
+def test_a_duplicate_says_what_it_gives_way_to_and_why(learned: Corpus) -> None:
+    for kind, words in (
+        ("exact", "exact, equal content and equal span"),
+        ("near", "near, 94 % of the bits of the perceptual hashes are equal"),
+        ("semantic", "semantic, cosine of the vectors 0.9741"),
+    ):
+        story = _story(learned, f"duplicate_of IS NOT NULL AND duplicate_kind = '{kind}'")
+        assert story.kinship is not None
+        kept = story.kinship.kept
+        assert kept is not None
+        assert kept.clip_id == _clip(
+            learned, f"clip_id = (SELECT duplicate_of FROM duplicates d WHERE d.clip_id = '{story.clip_id}')"
+        )
+        assert f"gives way to {kept.clip_id} in {kept.where} " in _printed(story)
+        assert words in _printed(story)
+        assert story.reasons[-1] == "duplicate"
+
+
+def test_a_kept_clip_names_those_that_gave_way_to_it_in_all_parts(learned: Corpus) -> None:
+    story = _story(learned, "duplicate_cluster = clip_id AND duplicate_kind = 'exact'")
+    assert story.kinship is not None
+    assert story.kinship.kept is None
+    assert sorted(str(o.where) for o in story.kinship.gave_way) == ["day1/walk 0.mp4", "day2/walk 0.mp4"]
+    text = _printed(story)
+    assert "stays; 2 clips give way to it:" in text
+    assert all(f"  {o.clip_id} in {o.where} 0:00.00 to 0:07.92: exact" in text for o in story.kinship.gave_way)
+
+
+def test_a_large_cluster_is_cut_short(build: Build) -> None:
+    corpus = build(upto="deduplicated", parts=OTHERS + 5)
+    story = _story(corpus, "duplicate_cluster = clip_id AND duplicate_kind = 'exact'")
+    assert story.kinship is not None
+    assert (len(story.kinship.gave_way), story.kinship.gave_way_clips) == (OTHERS, OTHERS + 4)
+    assert "and 4 more" in _printed(story)
+
+
+def test_no_duplicate_is_not_the_same_as_not_sought(build: Build) -> None:
+    corpus = build(upto="selected")
+    alone = "clip_id IN (SELECT clip_id FROM duplicates WHERE duplicate_cluster IS NULL)"
+    assert "no duplicate of another, and none gives way to it" in _printed(_story(corpus, alone))
+    unseen = "clip_id NOT IN (SELECT clip_id FROM duplicates)"
+    assert "none were sought for it: other rules drop it" in _printed(_story(corpus, unseen))
+    corpus.store.remove("duplicates")
+    assert "none were sought in this corpus" in _printed(_story(corpus, unseen))
+
+
+def test_tags_and_scores_say_who_gave_them(learned: Corpus, corpus: Corpus) -> None:
+    text = _printed(_story(learned, "list_contains(content_tags, 'slideshow') AND user_scores['calm'] = 0.3"))
+    for words in (
+        "vector by ViT-B-32 laion2b, from 4 stills",
+        "tags: slideshow 0.75, safe 1.00",
+        "not: film 0.25, nsfw 0.00",
+        "your scorers: calm 0.3",
+        "your taggers: mood.quiet",
+    ):
+        assert words in text
+    story = _story(learned, "aesthetic_laion = (SELECT max(aesthetic_laion) FROM embeddings)")
+    signals = {s.name: s for s in story.signals}
+    assert (signals["aesthetic_laion"].percentile or 0) > 90
+    assert signals["openclip_consistency"].unit == "-1..1"
+    plain = _story(corpus, "embedding_model IS NOT NULL")
+    assert "vector by perceptual" in _printed(plain)
+    assert "tags:" not in _printed(plain)
+    assert not {"aesthetic_laion", "openclip_consistency"} & {s.name for s in plain.signals}
+    assert _story(corpus, "embedding_model IS NULL").looked_at is None
+
+
+def test_a_caption_tells_its_past_and_what_was_found_out_about_it(learned: Corpus) -> None:
+    story = _story(learned, "kept AND dsg IS NOT NULL")
+    assert story.caption is not None
+    assert story.check is not None
+    text = _printed(story)
+    for words in (
+        "by sidecar, about its whole source, 11 words",
+        f"before it was rewritten: In this clip: {story.caption['caption']}",
+        "language: en (how sure: 0.98)",
+        "category: vehicles; also city (by rules)",
+        "agreement of picture and text: 0.25",
+        "DSG-Video: dsg_i 0.5, dsg_s 1; 1 of 2 objects hallucinated",
+        "✓ car: Is there a red car?  25 unknown  74 yes",
+        "✗ <script>alert(1)</script> hallucinated: Is there <script>alert(1)</script>?  25 no  74 no  124 no  173 no",
+    ):
+        assert words in text
+    data = json.loads(json.dumps(story.as_json()))
+    assert data["check"]["dsg"]["objects"][0]["answers"] == ["unknown", "yes"]
+    assert "caption_language" not in data["caption"]
+
+
+def test_a_caption_that_no_model_was_asked_about_has_no_empty_lines(corpus: Corpus) -> None:
+    text = _printed(_story(corpus, "kept AND category IS NULL"))
+    assert "category: none (by rules)" in text
+    assert not any(words in text for words in ("agreement", "DSG", "rewritten"))
+
+
+def test_a_caption_that_was_not_checked_says_so(build: Build) -> None:
+    corpus = build(upto="captioned")
+    story = _story(corpus, "caption IS NOT NULL")
+    assert story.check is None
+    assert "it was not checked" in _printed(story)
+
+
+def test_names_from_models_cannot_drive_the_terminal(build: Build) -> None:
+    corpus = build(upto="checked", learned=True, parts=1)
+    rows = corpus.read("checks", 0, "default").to_pylist()
+    corpus.store.remove(corpus.path("checks", 0, "default"))
+    evil = "\x1b[2J"
+    dsg = {"stills": [1], "objects": [{"object": evil, "question": evil, "answers": ["no"]}]}
+    changed = {
+        "category": evil,
+        "categories": [evil, evil],
+        "dsg": json.dumps(dsg),
+        "dsg_hallucinated": [evil],
+        "dsg_i": 1.0,
+    }
+    corpus.write("checks", 0, [{**r, **changed, "dsg_s": 1.0, "dsg_objects": 1} for r in rows], "default")
+    text = _printed(_story(corpus, "caption IS NOT NULL"))
+    assert "\x1b" not in text
+    assert text.count("\\x1b[2J") == 4
 
 
 def test_stretches_of_a_source_without_clips_or_facts() -> None:

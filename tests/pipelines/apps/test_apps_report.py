@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -13,11 +14,14 @@ import cv2
 import numpy as np
 import pytest
 
+from curation import joined
 from curation.corpus import Corpus
+from curation.rules import check_number
 from curation.views import choose, connect
-from pipelines.apps import charts, report_data
+from pipelines.apps import charts, report_data, words
 from pipelines.apps.query import run_query
 from pipelines.apps.report import in_code, render_report, write_report
+from pipelines.apps.report_duplicates import CLUSTERS, MEMBERS, Duplicates, duplicates
 from pipelines.apps.report_sheets import NEIGHBOURS, PER_REASON, sheets
 from pipelines.apps.report_signals import Histogram, Threshold, histograms
 from pipelines.apps.status import corpus_status
@@ -27,7 +31,7 @@ from schemas.errors import UsageError
 
 Build = Callable[..., Corpus]
 
-STAGES = ["planned", "scanned", "selected", "captioned", "judged", "exported"]
+STAGES = ["planned", "scanned", "deduplicated", "selected", "captioned", "checked", "judged", "exported"]
 VOID = {"meta", "img", "line", "rect", "br"}
 
 
@@ -87,7 +91,9 @@ def test_the_page_works_at_every_stage(build: Build, upto: str) -> None:
     text = page.text
     assert "15" in text
     assert ("There are no clips yet." in text) == (upto == "planned")
-    assert ("No rules have been applied yet." in text) == (upto in ("planned", "scanned"))
+    assert ("No rules have been applied yet." in text) == (upto in ("planned", "scanned", "deduplicated"))
+    assert ("No duplicates were sought." in text) == (upto in ("planned", "scanned"))
+    assert ("No caption has been checked." in text) == (STAGES.index(upto) < STAGES.index("checked"))
     assert ("Nothing is exported yet." in text) == (upto != "exported")
     assert "to do next" in text
     assert len(page.all("svg")) == (0 if upto == "planned" else len(page.all("figure")))
@@ -270,6 +276,16 @@ def test_histograms_count_every_measured_clip_once(corpus: Corpus) -> None:
     assert found["aesthetic_photo"].bins[0].kept + found["aesthetic_photo"].bins[0].dropped < 4
 
 
+def test_learned_scores_are_drawn_where_they_were_measured(corpus: Corpus, learned: Corpus) -> None:
+    scores = {"aesthetic_laion", "openclip_consistency", "agreement", "dsg_i"}
+    assert not scores & _histograms(corpus).keys()
+    found = _histograms(learned)
+    assert scores <= found.keys()
+    assert (found["aesthetic_laion"].clips, found["aesthetic_laion"].unknown) == (39, 5)
+    assert found["agreement"].clips == _scalar(learned, "SELECT count(agreement) FROM checks")
+    assert (found["dsg_i"].low, found["dsg_i"].high) == (0.5, 0.5)
+
+
 def test_bins_hold_what_lies_in_them(corpus: Corpus) -> None:
     h = _histograms(corpus)["motion"]
     width = h.bins[0].high - h.bins[0].low
@@ -325,6 +341,132 @@ def test_ticks_are_round_numbers_inside() -> None:
     assert charts.ticks(-3, 11) == [0, 5, 10]
     assert charts.ticks(0.031, 0.034) == [0.031, 0.0315, 0.032, 0.0325, 0.033, 0.0335, 0.034]
     assert charts.ticks(5, 5) == [5]
+
+
+# What was learned --------------------------------------------------------------------------------------------------------
+
+
+def _duplicates(corpus: Corpus) -> Duplicates:
+    db, _ = _told(corpus)
+    with db:
+        found = duplicates(db)
+    assert found is not None
+    return found
+
+
+def test_duplicates_are_counted_by_kind(learned: Corpus) -> None:
+    found = _duplicates(learned)
+    assert (found.looked_at, found.gave_way, found.clusters, found.largest) == (39, 8, 4, 3)
+    assert [(k.kind, k.clips) for k in found.kinds] == [("exact", 2), ("near", 3), ("semantic", 3)]
+    assert [k.least for k in found.kinds] == pytest.approx([1.0, 0.9375, 0.9741])
+    for k in found.kinds:
+        of_kind = f"duplicate_of IS NOT NULL AND duplicate_kind = '{k.kind}'"
+        assert k.seconds == pytest.approx(_scalar(learned, f"SELECT sum(duration_s) FROM clips_all WHERE {of_kind}"))
+    assert found.seconds == pytest.approx(sum(k.seconds for k in found.kinds))
+    text = _page(learned).text
+    assert (
+        "8 of 39 clips looked at (1.2 min) give way to a better one, for 4 that stay; the largest cluster has 3" in text
+    )
+    assert "near perceptual hashes, proven on stills; likeness is the share of equal bits 3 7.7 %" in text
+
+
+def test_clusters_are_shown_of_each_kind_with_the_clip_that_stays_first(learned: Corpus) -> None:
+    found = _duplicates(learned)
+    weakest = [c.members[0].kind for c in found.shown]
+    assert weakest == ["semantic", "exact", "semantic", "semantic"]
+    db, rules = _told(learned)
+    with db:
+        shown = sheets(learned, choose(learned), db, rules, found.shown).clusters
+    for cluster, sheet in zip(found.shown, shown, strict=True):
+        assert sheet.kept.clip_id == cluster.kept
+        assert sheet.kept.image
+        assert sheet.more == 0
+        own = f"SELECT clip_id FROM duplicates WHERE duplicate_of = '{cluster.kept}' ORDER BY clip_id"
+        assert sorted(t.card.clip_id for t in sheet.twins) == run_query(learned, own).column(0).to_pylist()
+        assert all("duplicate" in t.card.reasons for t in sheet.twins)
+    (exact,) = [s for s in shown if s.twins[0].kind == "exact"]
+    assert [t.similarity for t in exact.twins] == ["1", "1"]
+    html = render_report(learned).decode()
+    assert html.count('<div class="at">stays <span></span></div>') == 4
+    assert html.count('<div class="at">semantic <span>0.974</span></div>') == 3
+
+
+def test_many_and_large_clusters_are_cut_short(build: Build) -> None:
+    corpus = build(upto="deduplicated", parts=MEMBERS + 4)
+    found = _duplicates(corpus)
+    assert found.clusters == MEMBERS + 5
+    assert len(found.shown) == CLUSTERS
+    (large,) = [c for c in found.shown if c.clips > 1]
+    assert (large.clips, len(large.members)) == (MEMBERS + 3, MEMBERS)
+    assert found.largest == MEMBERS + 4
+    assert "and 3 more" in _page(corpus).text
+
+
+def test_the_least_alike_clusters_of_a_kind_are_shown_first(build: Build) -> None:
+    corpus = build(upto="deduplicated", parts=8)
+    rows = corpus.read("duplicates", 7, "default").to_pylist()
+    corpus.store.remove(corpus.path("duplicates", 7, "default"))
+    odd = [{**r, "duplicate_similarity": 0.875} if r["duplicate_kind"] == "near" else r for r in rows]
+    corpus.write("duplicates", 7, odd, "default")
+    first = next(c for c in _duplicates(corpus).shown if c.members[0].kind == "near")
+    assert first.members[0].similarity == 0.875
+
+
+def test_a_search_that_found_nothing_says_so(build: Build) -> None:
+    text = _page(build(only_clips=1, parts=1)).text
+    assert "1 clips were looked at" not in text
+    assert "1 clip was looked at; none is a duplicate of another." in text
+
+
+def test_categories_are_shown_with_a_weight_that_flattens_them(learned: Corpus, build: Build) -> None:
+    corpus = build(learned=True)
+    for part in corpus.parts():
+        rows = corpus.read("checks", part, "default").to_pylist()
+        corpus.store.remove(corpus.path("checks", part, "default"))
+        about = [{**r, "category": "city", "categories": ["city"]} if i == 0 else r for i, r in enumerate(rows)]
+        corpus.write("checks", part, about, "default")
+    page = _page(corpus)
+    clips = "SELECT count(*) FROM clips_all WHERE kept AND category = '{}'"
+    city, vehicles = (_scalar(corpus, clips.format(name)) for name in ("city", "vehicles"))
+    assert city != vehicles
+    mean = (city + vehicles) / 2
+    weight = {"city": f"WHEN 'city' THEN {mean / city:.3g}", "vehicles": f"WHEN 'vehicles' THEN {mean / vehicles:.3g}"}
+    (command,) = [b["data-copy"] for b in page.all("button") if b.get("data-copy", "").startswith("stiv data-plan")]
+    assert command.startswith(f'stiv data-plan {corpus.store.uri} --set "data.weight=CASE category WHEN')
+    assert all(words in command for words in weight.values())
+    hours = _scalar(corpus, "SELECT sum(duration_s) FROM clips_all WHERE kept AND category = 'city'")
+    share = words.share(hours, _scalar(corpus, "SELECT sum(duration_s) FROM clips_all WHERE kept"))
+    assert re.search(rf"city {share} {city} \d+ {words.hours(hours)}", page.text)
+    # One category alone cannot be flattened.
+    assert not any("data-plan" in b.get("data-copy", "") for b in _page(learned).all("button"))
+
+
+@pytest.mark.parametrize("odd", ["kids' things", "$(rm -rf /)", 'a "b"', "`x`"])
+def test_a_shell_takes_the_weight_as_one_word(build: Build, odd: str) -> None:
+    corpus = build(upto="checked", parts=1)
+    rows = corpus.read("checks", 0, "default").to_pylist()
+    corpus.store.remove(corpus.path("checks", 0, "default"))
+    about = [{**r, "category": odd if i % 2 else "city", "categories": ["city"]} for i, r in enumerate(rows)]
+    corpus.write("checks", 0, about, "default")
+    (command,) = [b["data-copy"] for b in _page(corpus).all("button") if "data-plan" in b.get("data-copy", "")]
+    *_, flag, setting = shlex.split(command)
+    assert flag == "--set"
+    check_number(setting.removeprefix("data.weight="), joined.wide_schema(), where="data.weight")
+    with connect(corpus) as db:
+        found = db.execute(f"SELECT DISTINCT category, {setting.removeprefix('data.weight=')} FROM checks").fetchall()
+    assert {category for category, weight in found if weight is not None} == {"city", odd}
+
+
+def test_rewritten_captions_are_counted_where_there_are_any(corpus: Corpus, learned: Corpus) -> None:
+    assert "Rewritten" not in _page(corpus).text
+    assert "Rewritten" in _page(learned).text
+    db, _ = _told(learned)
+    with db:
+        found = {row.captioner: row.rewritten for row in report_data.captions(db)}
+    assert found["describe"] == _scalar(
+        learned, "SELECT count(caption_original) FROM captions WHERE captioner = 'describe'"
+    )
+    assert found[None] == 0
 
 
 # Pictures ----------------------------------------------------------------------------------------------------------------

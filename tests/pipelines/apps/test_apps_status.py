@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from curation import variants
-from curation.corpus import Corpus
+from curation.corpus import Corpus, table_folder
 from pipelines.apps.status import corpus_status, print_status
 
 Build = Callable[..., Corpus]
@@ -34,11 +34,14 @@ def test_a_whole_corpus_in_numbers(corpus: Corpus) -> None:
         "not_found": ("error", 1, True),
         "empty_file": ("error", 1, False),
     }
-    text, selections, captions, decisions = status.variants
+    text, embeddings, duplicates, selections, captions, checks, decisions = status.variants
     assert 0 < text.passed < text.rows < 44
+    assert text.rows == embeddings.rows == embeddings.passed == duplicates.rows
+    assert duplicates.passed == 5  # one of each part is near another, and two are that of part 0
+    assert 0 < checks.passed < checks.rows == captions.rows
     assert selections.rows == decisions.rows == 44
     assert 0 < decisions.passed < captions.passed < selections.passed == captions.rows < 44
-    assert [v.stale for v in status.variants] == [[], [], [], []]
+    assert [v.stale for v in status.variants] == [[]] * 7
     (shards,) = status.shards
     assert (shards.planned, shards.finished, shards.failed, shards.bytes) == (3, 2, 1, 20480)
     assert shards.samples + shards.failed < decisions.passed
@@ -57,8 +60,10 @@ def test_next_is_to_finish_the_tars(corpus: Corpus) -> None:
         ("planned", "scan"),
         ("scanned", "features"),
         ("measured", "dedup"),
+        ("deduplicated", "select"),
         ("selected", "caption"),
         ("captioned", "check"),
+        ("checked", "judge"),
         ("judged", "export"),
     ],
 )
@@ -66,6 +71,38 @@ def test_next_follows_the_stages(build: Build, upto: str, command: str) -> None:
     corpus = build(upto=upto)
     assert corpus_status(corpus).next[0].command == f"stiv {command} {corpus.store.uri}"
     assert f"stiv {command}" in _printed(corpus)
+
+
+def test_what_was_learned_is_counted_in_words(learned: Corpus) -> None:
+    text = " ".join(_printed(learned).split())
+    for words in (
+        "Embeddings `default`: 39 of 39 with a vector",
+        "Scores `default`: 39 of 39 scored",
+        "Duplicates `default`: 8 of 39 give way to another",
+        "Checks `default`: 11 of 25 with a category",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("upto", "without", "command"),
+    [("selected", "duplicates", "caption"), ("judged", "checks", "export"), ("deduplicated", "embeddings", "select")],
+)
+def test_what_a_recipe_left_out_is_not_asked_for_afterwards(
+    build: Build, upto: str, without: str, command: str
+) -> None:
+    """Whoever selected without duplicates, or judged without checks, turned them off."""
+    corpus = build(upto=upto)
+    corpus.store.remove(table_folder(without))
+    new = [step.command.split()[1] for step in corpus_status(corpus).next if "--replace" not in step.command]
+    assert new == [command]
+
+
+@pytest.mark.parametrize(
+    ("upto", "why"), [("measured", "no duplicates were sought yet"), ("captioned", "no caption was checked yet")]
+)
+def test_a_step_to_come_says_what_is_missing(build: Build, upto: str, why: str) -> None:
+    assert corpus_status(build(upto=upto)).next[0].why == why
 
 
 def test_a_corpus_made_without_text_is_not_told_to_look_for_it(build: Build) -> None:
@@ -83,21 +120,41 @@ def test_before_the_scan_there_is_one_thing_to_do(build: Build) -> None:
     assert step.command == f"stiv curate VIDEOS --out {corpus.store.uri}"
 
 
-def test_a_name_that_has_only_text_is_not_finished(build: Build) -> None:
+def test_a_name_that_is_only_measured_is_not_finished(build: Build) -> None:
     corpus = build(upto="judged")
     text = variants.prepare(corpus, "text", "all", {"rules": []}, {})
     for part in corpus.parts():
         corpus.write("text", part, [], "all")
     step = corpus_status(corpus).next[0]
+    assert step.command == f"stiv dedup {corpus.store.uri} --name all"
+    assert "then select, caption, check, judge and export, each with --name all" in step.why
+    found = variants.prepare(corpus, "duplicates", "all", {"rules": []}, {"text": text.as_input()})
+    for part in corpus.parts():
+        corpus.write("duplicates", part, [], "all")
+    step = corpus_status(corpus).next[0]
     assert step.command == f"stiv select {corpus.store.uri} --name all"
-    assert "caption, check, judge and export, each with --name all" in step.why
-    variants.prepare(corpus, "selections", "other", {"rules": []}, {"text": text.as_input()})
-    assert not any("only text" in s.why for s in corpus_status(corpus).next)
+    assert "then caption, check, judge and export, each with --name all" in step.why
+    inputs = {"text": text.as_input(), "duplicates": found.as_input()}
+    variants.prepare(corpus, "selections", "other", {"rules": []}, inputs)
+    assert not any("only measured" in s.why for s in corpus_status(corpus).next)
+
+
+def test_a_corpus_that_does_without_duplicates_and_checks_is_not_told_to_make_them_for_a_name(build: Build) -> None:
+    corpus = build(upto="judged")
+    for table in ("duplicates", "checks"):
+        corpus.store.remove(table)
+    variants.prepare(corpus, "text", "all", {"rules": []}, {})
+    for part in corpus.parts():
+        corpus.write("text", part, [], "all")
+    (step,) = [s for s in corpus_status(corpus).next if "only measured" in s.why]
+    assert step.command == f"stiv select {corpus.store.uri} --name all"
+    assert "then caption, judge and export" in step.why
 
 
 def test_where_nothing_is_named_default_the_next_stage_goes_on_with_the_name(build: Build) -> None:
     corpus = build(upto="measured")
-    corpus.store.move("features/text/default", "features/text/strict")
+    for table in ("text", "embeddings"):
+        corpus.store.move(f"features/{table}/default", f"features/{table}/strict")
     (step,) = corpus_status(corpus).next
     assert step.command == f"stiv dedup {corpus.store.uri} --name strict"
 
@@ -112,12 +169,7 @@ def test_missing_parts_are_counted(build: Build) -> None:
     corpus = build(upto="judged")
     corpus.store.remove(corpus.path("captions", 1, "default"))
     status = corpus_status(corpus)
-    assert {v.table: v.parts_missing for v in status.variants} == {
-        "text": 0,
-        "selections": 0,
-        "captions": 1,
-        "decisions": 0,
-    }
+    assert {v.table: v.parts_missing for v in status.variants if v.parts_missing} == {"captions": 1}
     assert "1 part to do" in _printed(corpus)
 
 
@@ -131,8 +183,10 @@ def test_a_changed_input_makes_all_that_follows_stale(build: Build) -> None:
     stale = {v.table: v.stale for v in status.variants}
     assert stale["selections"] == []
     assert stale["captions"] == ["its selections `default` have changed since"]
+    assert stale["checks"] == ["its captions `default` are stale themselves"]
     assert stale["decisions"] == [
         "its captions `default` are stale themselves",
+        "its checks `default` are stale themselves",
         "its selections `default` have changed since",
     ]
     assert status.shards[0].stale == [
@@ -146,8 +200,9 @@ def test_a_vanished_input_is_named(build: Build) -> None:
     corpus = build()
     corpus.store.remove("captions/default")
     status = corpus_status(corpus)
-    decisions = next(v for v in status.variants if v.table == "decisions")
-    assert decisions.stale == ["its captions `default` are gone"]
+    stale = {v.table: v.stale for v in status.variants}
+    assert stale["checks"] == ["its captions `default` are gone"]
+    assert stale["decisions"] == ["its captions `default` are gone", "its checks `default` are stale themselves"]
 
 
 def test_shards_that_do_not_cover_new_parts(build: Build) -> None:

@@ -127,16 +127,23 @@ def test_status_says_what_became_of_clips_that_could_not_be_cut(build: Build) ->
 
 def test_a_conflict_names_what_was_changed_and_not_what_follows(build: Build) -> None:
     corpus = build()
-    text = variants.need(corpus, "text", "default")
+    text = variants.prepare(
+        corpus,
+        "text",
+        "plain",
+        {"score_all": False, "stills": 3, "rules": []},
+        {"model": {"name": "m", "fingerprint": "1"}},
+    )
+    corpus.write("text", 0, [], "plain")
     settings = {
         **text.settings,
         "score_all": True,
         "rules": [{"name": f"r{i}", "drop": "motion < 1"} for i in range(9)],
     }
     with pytest.raises(
-        UsageError, match=r"^The text named `default` in `\S+` was made otherwise: score_all: \S+ → \S+\."
+        UsageError, match=r"^The text named `plain` in `\S+` was made otherwise: score_all: \S+ → \S+\."
     ) as caught:
-        variants.prepare(corpus, "text", "default", settings, text.inputs)
+        variants.prepare(corpus, "text", "plain", settings, text.inputs)
     assert "rules" not in str(caught.value)
     with pytest.raises(UsageError, match=r"and 6 more\."):
-        variants.prepare(corpus, "text", "default", {**settings, "score_all": False}, text.inputs)
+        variants.prepare(corpus, "text", "plain", {**settings, "score_all": False}, text.inputs)
