@@ -25,7 +25,7 @@ from schemas.ids import fingerprint
 from schemas.recipe import CurateRecipe
 from schemas.tables import FORMAT_VERSION, TABLES
 
-SCAN_VERSION = 2
+SCAN_VERSION = 3
 """Raised when the scan's algorithm changes what it writes; part of the corpus fingerprint."""
 
 FEATURE_TABLES = ("text", "embeddings", "scores")
