@@ -23,6 +23,7 @@ stores it at half size undoes."""
 _BT709 = 1  # AVCOL_SPC_BT709
 _TURN = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 LEAST_ROWS = 1.66
+"""Rows that are averaged into a row of the small picture, at least; reading more of a large frame changes little and costs much."""
 _PLANAR_LUMA = ("yuv", "nv12", "nv16", "nv21", "gray", "p010", "p012", "p016", "p210")
 
 
