@@ -54,7 +54,7 @@ def prepare_variants(
                 made[other] = _needed(corpus, recipe, other, options)
         settings = settings_of(recipe, table)
         inputs = {other: made[other].as_input() for other in reads(recipe, table)} or scan
-        if table in MEASURED_TABLES and scan.keys() - inputs.keys():
+        if table in MEASURED_TABLES:
             inputs = {**scan, **inputs}
         inputs = {**inputs, **models_of(recipe, table)}
         alone = set(wanted) == {variants.COMMAND[table]}  # who asks for this stage by name wants it under the name
@@ -77,7 +77,6 @@ def prepare_variants(
 
 
 _PAIRS = {
-    "checks": (),
     "decisions": (("captions", "selections", "caption"), ("checks", "captions", "check")),
     "shards": (("decisions", "captions", "judge"),),
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from curation.captioning.contract import CaptionText, ClipFacts, spread_stills
+from curation.captioning.contract import CaptionText, ClipFacts
 from curation.captioning.mishaps import Mishaps
 from curation.captioning.prompts import fill
 from curation.captioning.styles import UnusableAnswer, read_answer, wants_json, with_form
+from curation.evenly import evenly
 from schemas.chat import Answer, Ask, ChatModel
 from schemas.ids import fingerprint
 
@@ -44,7 +45,7 @@ class ChatCaptioner:
         return [found.get(clip.clip_id) for clip in clips]
 
     def _ask(self, clip: ClipFacts) -> Ask:
-        stills = spread_stills(clip.stills, self._stills)
+        stills = evenly(clip.stills, self._stills)
         return Ask(
             prompt=with_form(fill(self._prompt, prompt_facts(clip, len(stills))), self._styles),
             key=f"{clip.clip_id}:{','.join(str(still.frame) for still in stills)}",

@@ -81,12 +81,6 @@ class Restyler(Protocol):
         """One text per caption, in order, with the clip it is of; None where the caption should stay as it is."""
 
 
-def spread_stills(stills: Sequence[StillRef], most: int) -> list[StillRef]:
-    """At most so many of a clip's stills, spread evenly: the middle of each of as many equal shares."""
-    wanted = min(most, len(stills))
-    return [stills[(2 * i + 1) * len(stills) // (2 * wanted)] for i in range(wanted)]
-
-
 async def caption_clips(
     clips: Sequence[ClipFacts], captioners: Sequence[Captioner], max_chars: int, restyler: Restyler | None = None
 ) -> list[dict[str, object]]:

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curation.captioning.colours import colour_shares, dominant_colours
-from curation.captioning.contract import CaptionText, ClipFacts, spread_stills
+from curation.captioning.contract import CaptionText, ClipFacts
+from curation.evenly import evenly
 
 Words = tuple[tuple[float, str], ...]
 
@@ -132,7 +133,7 @@ def describe_facts(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _colours(clip: ClipFacts) -> tuple[str, ...]:
-    chosen = spread_stills(clip.stills, _STILLS)
+    chosen = evenly(clip.stills, _STILLS)
     return dominant_colours(colour_shares([still.read() for still in chosen], _bars(clip.row)))
 
 

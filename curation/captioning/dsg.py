@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from curation.captioning.contract import ClipFacts, StillRef, spread_stills
+from curation.captioning.contract import ClipFacts, StillRef
 from curation.captioning.dsg_reading import Question, read_answers, read_questions
 from curation.captioning.mishaps import Mishaps
 from curation.captioning.prompts import fill
 from curation.captioning.sentences import split_sentences
+from curation.evenly import evenly
 from schemas.chat import Ask, ChatModel
 
 SENTENCES = "{sentences}"
@@ -88,7 +89,7 @@ class Dsg:
         nothing that the caption names. With an empty list of objects, ``dsg_objects`` is 0 and the shares are NULL.
         """
         cases = {
-            i: _Case(clip, split_sentences(caption), spread_stills(clip.stills, self._stills))
+            i: _Case(clip, split_sentences(caption), evenly(clip.stills, self._stills))
             for i, (clip, caption) in enumerate(zip(clips, captions, strict=True))
             if caption and clip.stills
         }

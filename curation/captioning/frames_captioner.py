@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curation.captioning.chat_captioner import prompt_facts, read_or_count
-from curation.captioning.contract import CaptionText, ClipFacts, StillRef, spread_stills
+from curation.captioning.contract import CaptionText, ClipFacts, StillRef
 from curation.captioning.mishaps import Mishaps
 from curation.captioning.prompts import fill
 from curation.captioning.styles import wants_json, with_form
+from curation.evenly import evenly
 from schemas.chat import Ask, ChatModel
 from schemas.ids import fingerprint
 
@@ -55,7 +56,7 @@ class FramesCaptioner:
 
     async def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
         """One text per clip; None where no still was described, or the descriptions were not merged."""
-        shown = [(clip, still) for clip in clips for still in spread_stills(clip.stills, self._stills)]
+        shown = [(clip, still) for clip in clips for still in evenly(clip.stills, self._stills)]
         answers = await self._vision.ask([self._ask_still(clip, still) for clip, still in shown])
         said: dict[str, list[str]] = {}
         for (clip, still), answer in zip(shown, answers, strict=True):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from curation.captioning.contract import CaptionText
+from curation.captioning.json_answers import without_thought
 from curation.captioning.text import clean_text
 
 KEYS = {
@@ -26,7 +27,6 @@ _PLAIN = "Answer with the description alone."
 _TRIES = 64
 """Most braces of an answer at which a JSON object is looked for."""
 
-_THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"^\s*```[a-z]*[ \t]*\n(.*?)\n?\s*```\s*$", re.DOTALL | re.IGNORECASE)
 _LIKE_JSON = re.compile(r"""^\s*(```\w*\s*)?(\{|\[\s*["'{])|["']caption["']\s*:""")
 _LEAD = re.compile(
@@ -92,7 +92,7 @@ def read_answer(text: str, styles: Sequence[str]) -> CaptionText:
     Raises:
         UnusableAnswer: it is empty, a refusal in words, or JSON that is broken or has no caption.
     """
-    said = _THOUGHT.sub("", text)
+    said = without_thought(text)
     if not clean_text(said):
         raise UnusableAnswer("were empty")
     found = next((held for held in _objects(said) if isinstance(held.get("caption"), str)), None)

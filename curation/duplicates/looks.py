@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pyarrow as pa
 
+from curation.evenly import evenly
 from curation.expressions import connection
 from curation.percentiles import resolve_percentiles
 from curation.rules import check_number
@@ -151,7 +152,7 @@ def _look(row: dict[str, object], value: float | None, cell: list[int], vector_r
     left, top, right, bottom = sides
     inner = (_number(row["width"]) * (1 - left - right), _number(row["height"]) * (1 - top - bottom))
     offsets, sizes = row["stills_offset"] or [], row["stills_size"] or []
-    chosen = spread(len(offsets), STILLS)  # type: ignore[arg-type]
+    chosen = evenly(range(len(offsets)), STILLS)  # type: ignore[arg-type]
     return {
         "clip_id": row["clip_id"],
         "id_high": int(digits[:16], 16),
@@ -181,12 +182,6 @@ def _share(row: dict[str, object], bar: str, side: str) -> float:
 
 def _number(value: object) -> float:
     return float(value)  # type: ignore[arg-type]
-
-
-def spread(count: int, most: int) -> list[int]:
-    """Positions of at most ``most`` of ``count`` things, evenly over them."""
-    wanted = min(most, count)
-    return [(2 * i + 1) * count // (2 * wanted) for i in range(wanted)]
 
 
 def _halves(text: str) -> tuple[int, int]:

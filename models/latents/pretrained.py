@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from models.hub import is_path
 from models.latents.common import ChannelStatistics, no_videos, read, write
 from models.libraries import library, reason
 from schemas.errors import UsageError
@@ -43,8 +44,7 @@ class Where:
     @property
     def local(self) -> bool:
         """True for a folder, there or not; a name on the hub is `owner/name`."""
-        path = os.path.expanduser(self.path)
-        return os.path.exists(path) or path.startswith((".", os.sep)) or path.count("/") > 1
+        return is_path(self.path)
 
 
 def load(where: Where) -> Any:

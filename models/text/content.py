@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from models.hub import is_path
 from models.text.openclip import configuration, find_weights
-from models.text.t5 import T5Text, folders, is_local
+from models.text.t5 import T5Text, folders
 from schemas.errors import UsageError
 from schemas.ids import canonical
 from schemas.train_recipe import Text
@@ -56,7 +57,7 @@ def _openclip(recipe: Text, encoder: nn.Module | None) -> list[str | Path] | Non
 
 def _t5(recipe: Text, encoder: nn.Module | None) -> list[str | Path] | None:
     """The encoder's configuration and weights, and the tokenizer's files; of the hub the loaded weights and words."""
-    if is_local(recipe.name or ""):
+    if is_path(recipe.name or ""):
         folder, words = (Path(path) for path in folders(recipe.name or ""))
         there = [words / file for file in _WORDS if (words / file).is_file()]
         return [folder / "config.json", *_weights(folder), *(part for path in there for part in (path.name, path))]

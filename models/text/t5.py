@@ -8,13 +8,13 @@ Legend: B batch, M text tokens, D width of the encoder.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 
+from models.hub import is_path
 from models.libraries import library, reason
 from models.text.contract import TextCondition
 from models.text.frozen import Frozen
@@ -39,7 +39,7 @@ class T5Text(Frozen):
         """
         super().__init__()
         transformers = library("transformers")
-        local = is_local(name)
+        local = is_path(name)
         encoder, words = folders(name) if local else (name, name)
         try:
             config = transformers.AutoConfig.from_pretrained(encoder, local_files_only=local)
@@ -85,12 +85,6 @@ class T5Text(Frozen):
         mask = mask[:, : int(mask.sum(1).max()) if len(ids) else 1]
         tokens = self.model(input_ids=ids[:, : mask.shape[1]], attention_mask=mask).last_hidden_state.float()
         return TextCondition(tokens, masked_mean(tokens, mask), mask)
-
-
-def is_local(name: str) -> bool:
-    """True for a folder, there or not; a name on the hub is `owner/name`, or `name`."""
-    path = os.path.expanduser(name)
-    return os.path.exists(path) or path.startswith((".", os.sep)) or path.count("/") > 1
 
 
 def folders(name: str) -> tuple[str, str]:

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pebble import ProcessFuture
-
 from curation import perceptual
-from curation.corpus import part_name
 from curation.storage import Store
-from pipelines.children import DEATHS
 from pipelines.context import Worker
-from pipelines.stages.measuring import clips_to_measure, measured_before
-from pipelines.stages.still_reading import Look, read_still, to_look
+from pipelines.stages.measuring import in_children, measure_part, report
+from pipelines.stages.still_reading import Found, Look, read_still, to_look
 
 if TYPE_CHECKING:
     from models.vision.embedder import ClipView, Embedder
@@ -37,69 +32,42 @@ STILL_LIMIT_S = 10.0
 
 def run(worker: Worker, part: int) -> None:
     """Make the vectors of the clips of one part; does nothing when it is committed already."""
-    corpus, variant = worker.corpus, worker.variant("embeddings")
-    if corpus.store.exists(corpus.path("embeddings", part, variant.folder)):
-        return
-    clips, total = clips_to_measure(worker, part, "embeddings")
-    rows = measured_before(corpus, variant, part, lambda row: bool(row["embedding_stills"]))
-    wanted = [clip for clip in clips if clip["clip_id"] not in rows]
-    looks = [to_look(clip, variant.settings["stills"]) for clip in wanted]
-    made = _openclip if variant.settings["backend"] == "openclip" else _perceptual
-    for row in made(worker, part, looks) if looks else ():
-        rows[row["clip_id"]] = row
-    corpus.write("embeddings", part, [rows[clip["clip_id"]] for clip in clips], variant.folder)
-    worker.emit(
-        {
-            "kind": "part",
-            "stage": NAME,
-            "part": part,
-            "clips": len(clips),
-            "reused": len(clips) - len(wanted),
-            "skipped": total - len(clips),
-        }
-    )
+    settings = worker.variant("embeddings").settings
+    made = _openclip if settings["backend"] == "openclip" else _perceptual
+
+    def vectors(clips: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        return made(worker, part, [to_look(clip, settings["stills"]) for clip in clips])
+
+    measure_part(worker, part, NAME, "embeddings", lambda row: bool(row["embedding_stills"]), vectors)
 
 
 # Without weights ------------------------------------------------------------------------------------------------------
 
 
-def look(uri: str, tar: str, clips: Sequence[Look]) -> tuple[list[dict[str, Any]], float]:
-    """What a child does: rows of clips whose stills lie in one tar of the corpus at ``uri``, and the CPU seconds that it took."""
+def look(uri: str, tar: str, clips: Sequence[Look]) -> Found:
+    """What a child does: clips whose stills lie in one tar of the corpus at ``uri``."""
     store, began = Store(uri), time.process_time()
     rows = []
     for clip in clips:
         pictures = [read_still(store, tar, place, clip.crop) for place in clip.stills]
         there = [picture for picture in pictures if picture is not None]
         rows.append(_row(clip, perceptual.NAME, len(there), perceptual.clip_vector(there)))
-    return rows, time.process_time() - began
+    return _found(rows, time.process_time() - began)
 
 
 def _perceptual(worker: Worker, part: int, looks: Sequence[Look]) -> Iterator[dict[str, Any]]:
-    tar = worker.corpus.path("stills", part)
-    failed: list[Look] = []
-
-    def start(batch: tuple[Look, ...], alone: bool) -> ProcessFuture:
-        limit_s = STILL_LIMIT_S * (1 + sum(len(clip.stills) for clip in batch))
-        return worker.children.submit(look, worker.context.uri, tar, batch, limit_s=limit_s)
-
-    def rows(found: tuple[list[dict[str, Any]], float]) -> list[dict[str, Any]]:
-        _report(worker, part, *found)
-        return found[0]
-
-    batches = [tuple(looks[i : i + BATCH]) for i in range(0, len(looks), BATCH)]
-    for batch, future in worker.children.settle(batches, start, hopeless=lambda batch: True):
-        try:
-            yield from rows(future.result())
-        except (FutureTimeout, *DEATHS):
-            failed += batch
-    # Mostly one clip is to blame: each goes once more, by itself, so that the others keep their vectors.
-    for (clip,), future in worker.children.settle((), start, suspects=[(clip,) for clip in failed]):
-        try:
-            yield from rows(future.result())
-        except (FutureTimeout, *DEATHS):
-            text = f"{part_name(part)}: looking at clip {clip.clip_id} failed: the process died or hung, twice"
-            worker.emit({"kind": "note", "text": text})
-            yield _row(clip, perceptual.NAME, 0, None)
+    return in_children(
+        worker,
+        part,
+        looks,
+        BATCH,
+        look,
+        (),
+        feature="embeddings",
+        doing="looking at",
+        nothing=lambda clip: _row(clip, perceptual.NAME, 0, None),
+        still_limit_s=STILL_LIMIT_S,
+    )
 
 
 # With OpenCLIP --------------------------------------------------------------------------------------------------------
@@ -113,7 +81,7 @@ def _openclip(worker: Worker, part: int, looks: Sequence[Look]) -> Iterator[dict
     began = time.process_time()
     while some := list(islice(rows, BATCH)):
         now = time.process_time()
-        _report(worker, part, some, now - began)
+        report(worker, part, "embeddings", _found(some, now - began))
         yield from some
         began = now
 
@@ -152,7 +120,5 @@ def _row(clip: Look, model: str, stills: int, vector: Any) -> dict[str, Any]:
     }
 
 
-def _report(worker: Worker, part: int, rows: Sequence[dict[str, Any]], cpu_s: float) -> None:
-    stills = sum(row["embedding_stills"] for row in rows)
-    event = {"kind": "feature", "feature": "embeddings", "part": part, "clips": len(rows), "stills": stills}
-    worker.emit({**event, "cpu_s": cpu_s})
+def _found(rows: list[dict[str, Any]], cpu_s: float) -> Found:
+    return Found(rows, sum(row["embedding_stills"] for row in rows), cpu_s)

@@ -7,14 +7,18 @@ is taken over.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
-from curation.captioning.contract import ClipFacts, spread_stills
+from curation.captioning.contract import ClipFacts
+from curation.evenly import evenly
 from curation.own_scores import score_clips
 from curation.plugins import SCORERS, Plugin, scorer
 from pipelines.context import Worker
 from pipelines.stages.caption import facts_of
-from pipelines.stages.measuring import clips_to_measure, measured_before
+from pipelines.stages.measuring import measure_part, report
+from pipelines.stages.still_reading import Found
 
 NAME = "score"
 
@@ -24,34 +28,29 @@ TOLD_EVERY = 256
 
 def run(worker: Worker, part: int) -> None:
     """Score the clips of one part; does nothing when it is committed already."""
-    corpus, variant = worker.corpus, worker.variant("scores")
-    if corpus.store.exists(corpus.path("scores", part, variant.folder)):
-        return
-    plugins = [scorer(name) for name in variant.settings["scorers"]]
-    clips, total = clips_to_measure(worker, part, "scores")
-    rows = measured_before(corpus, variant, part, lambda row: _complete(row, plugins))
-    wanted = [clip for clip in clips if clip["clip_id"] not in rows]
-    facts = [_shown(clip, variant.settings["stills"]) for clip in facts_of(corpus, part, wanted)]
-    for start in range(0, len(facts), TOLD_EVERY):
-        rows |= _score(worker, part, facts[start : start + TOLD_EVERY], plugins)
-    corpus.write("scores", part, [rows[clip["clip_id"]] for clip in clips], variant.folder)
-    counts = {"clips": len(clips), "reused": len(clips) - len(wanted), "skipped": total - len(clips)}
-    worker.emit({"kind": "part", "stage": NAME, "part": part, **counts})
+    settings = worker.variant("scores").settings
+
+    def plugins() -> list[Plugin]:
+        # Made at the first need, once in a process: a part that is committed needs none.
+        return [scorer(name) for name in settings["scorers"]]
+
+    def scores(clips: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        facts = facts_of(worker.corpus, part, clips)
+        shown = [replace(clip, stills=evenly(clip.stills, settings["stills"])) for clip in facts]
+        for start in range(0, len(shown), TOLD_EVERY):
+            yield from _score(worker, part, shown[start : start + TOLD_EVERY], plugins())
+
+    measure_part(worker, part, NAME, "scores", lambda row: _complete(row, plugins()), scores)
 
 
-def _score(worker: Worker, part: int, facts: list[ClipFacts], plugins: list[Plugin]) -> dict[str, dict[str, object]]:
+def _score(worker: Worker, part: int, facts: list[ClipFacts], plugins: list[Plugin]) -> list[dict[str, Any]]:
     began = time.process_time()
     rows, warnings = score_clips(facts, plugins)
     stills = sum(len(clip.stills) for clip in facts)
-    event = {"kind": "feature", "feature": "scores", "part": part, "clips": len(facts), "stills": stills}
-    worker.emit({**event, "cpu_s": time.process_time() - began})
+    report(worker, part, "scores", Found(rows, stills, time.process_time() - began))
     for text in warnings:
         worker.emit({"kind": "note", "text": text})
-    return {row["clip_id"]: row for row in rows}
-
-
-def _shown(clip: ClipFacts, stills: int) -> ClipFacts:
-    return replace(clip, stills=spread_stills(clip.stills, stills))
+    return rows
 
 
 def _complete(row: dict[str, object], plugins: list[Plugin]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from curation.evenly import evenly
 from curation.signals.crop import Crop
 from curation.storage import Store
 
@@ -25,12 +26,19 @@ class Look:
     crop: Crop
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a child found in some clips."""
+
+    rows: list[dict[str, Any]]
+    stills: int
+    cpu_s: float
+
+
 def to_look(row: dict[str, Any], most: int) -> Look:
     """What to look at of a clip: at most so many of its stills, spread evenly. ``row`` is the clip's of `clips`."""
     placed = list(zip(row["stills_offset"] or [], row["stills_size"] or [], strict=True))
-    wanted = min(most, len(placed))
-    chosen = tuple(placed[(2 * i + 1) * len(placed) // (2 * wanted)] for i in range(wanted))
-    return Look(row["clip_id"], chosen, crop_of(row))
+    return Look(row["clip_id"], tuple(evenly(placed, most)), crop_of(row))
 
 
 def crop_of(row: dict[str, Any]) -> Crop:

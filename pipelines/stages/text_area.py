@@ -8,21 +8,11 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from curation.storage import Store
 from models.text_detector.detector import TextDetector
-from pipelines.stages.still_reading import Look, read_still
-
-
-@dataclass(frozen=True)
-class Found:
-    """What came of some clips."""
-
-    rows: list[dict[str, Any]]
-    stills: int
-    cpu_s: float
+from pipelines.stages.still_reading import Found, Look, read_still
 
 
 def look(uri: str, tar: str, clips: Sequence[Look], long_side: int, min_score: float) -> Found:

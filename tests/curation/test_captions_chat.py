@@ -12,9 +12,10 @@ import pytest
 
 from curation.captioning import make_captioners, make_rewriter
 from curation.captioning.chat_captioner import ChatCaptioner, prompt_facts
-from curation.captioning.contract import CaptionText, ClipFacts, StillRef, caption_clips, spread_stills
+from curation.captioning.contract import CaptionText, ClipFacts, StillRef, caption_clips
 from curation.captioning.describe import DescribeCaptioner
 from curation.captioning.styles import UnusableAnswer, read_answer, with_form
+from curation.evenly import evenly
 from schemas.chat import Answer
 from schemas.recipe_learned import Captions, Chat
 from schemas.tables import CAPTIONS
@@ -77,9 +78,9 @@ def test_unmeasured_facts_are_unknown() -> None:
 
 def test_stills_are_spread_evenly() -> None:
     stills = clip(stills=16).stills
-    assert [s.frame for s in spread_stills(stills, 4)] == [120, 160, 200, 240]
-    assert spread_stills(stills, 99) == list(stills)
-    assert spread_stills([], 4) == []
+    assert [s.frame for s in evenly(stills, 4)] == [120, 160, 200, 240]
+    assert evenly(stills, 99) == list(stills)
+    assert evenly([], 4) == []
 
 
 def test_the_fingerprint_follows_all_that_a_caption_depends_on(scripted_chat: Any) -> None:

@@ -232,6 +232,6 @@ def test_a_still_that_kills_the_child_costs_only_its_clip(
 
 
 def test_a_second_run_does_nothing(copy: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embed, "clips_to_measure", lambda *_: pytest.fail("the part is committed"))
+    monkeypatch.setattr("pipelines.stages.measuring.clips_to_measure", lambda *_: pytest.fail("the part is committed"))
     outcome, _ = run(copy, settings=QUIET, stages=("features",))
     assert not outcome.worked

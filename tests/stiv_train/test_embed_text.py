@@ -314,7 +314,7 @@ def test_encoders_of_the_hub_are_told_by_what_was_fetched_and_then_by_name(
     assert train(uri, recipe(settings=one, weights="a_tag", precomputed=folder), tmp_path / "run").step == 1
     with pytest.raises(UsageError, match='weights: "a_tag" → "another"'):
         train(uri, recipe(weights="another", precomputed=folder), tmp_path / "other")
-    monkeypatch.setattr("models.text.content.is_local", lambda name: False)
+    monkeypatch.setattr("models.text.content.is_path", lambda name: False)
     folder = str(tmp_path / "t5")
     assert embed_text(shapes_corpus, recipe("t5"), folder).encoded > 0
     assert embed_text(shapes_corpus, recipe("t5"), folder).encoded == 0
@@ -431,9 +431,15 @@ def test_losses_are_those_of_the_encoder_and_depend_on_it(
 
 
 def test_training_where_the_encoder_is_not(
-    shapes_corpus: Corpus, tiny_recipe: Recipes, stored: Path, towers: dict[str, dict[str, Any]], tmp_path: Path
+    shapes_corpus: Corpus,
+    tiny_recipe: Recipes,
+    stored: Path,
+    towers: dict[str, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    text = save_clip(tmp_path / "clip", 0)
+    monkeypatch.chdir(tmp_path)
+    text = save_clip(Path("clip"), 0)  # a short path, for messages cut long ones
     embed_text(shapes_corpus, tiny_recipe({"text": text}), str(tmp_path / "text"))
     shutil.rmtree(tmp_path / "clip")
     recipe = tiny_recipe({"text": {**text, "precomputed": str(tmp_path / "text")}, "train.steps": 1})
