@@ -131,28 +131,24 @@ class _Pass:
         reader = self._reader
         num, den = reader.probe.time_base.as_integer_ratio()
         frames = 0  # that came by, run-up included
-        burst: list[Frame] = []
-        for frame in self._small_frames():
-            frames = frame.index + 1
-            burst.append(frame)
-            if len(burst) == BURST:
-                self._look(burst)
-                burst.clear()
-            alive()
-        self._look(burst)
+        for burst in self._bursts(alive):
+            frames = burst[-1].index + 1
+            self._look(burst)
         self._hear_packets()
         end_pts = reader.end_pts
         self._pts[frames] = end_pts
         self._note(self._finder.flush(), frames)
         self._close(self._maker.finish(end_pts, end_pts * num / den))
 
-    def _small_frames(self) -> Iterator[Frame]:
-        """Decode and shrink; candidates for stills are put aside on the way, while the picture is in the processor's caches."""
+    def _bursts(self, alive: Callable[[], None]) -> Iterator[list[Frame]]:
+        """Decode and shrink; candidates for stills are put aside on the way, while the picture is in the processor's caches. For the
+        same reason a burst ends with the frame whose luma is sampled."""
         maker, spent = self._frame_maker, self._seconds
         lower, upper = self._reader.bounds
         num, den = self._reader.probe.time_base.as_integer_ratio()
         luma_rate, short_side = self._signals.luma_rate, self._settings.stills.short_side
         luma_tick = still_tick = -NEVER
+        burst: list[Frame] = []
         start = time.thread_time()
         for raw, index, pts in self._reader.decoded():
             seconds = pts * num / den
@@ -175,13 +171,16 @@ class _Pass:
                 spent["stills"] += took
                 spent["decode"] -= took
             luma_tick, still_tick = luma_now, still_now
-            if index % BURST == BURST - 1:
+            burst.append(frame)
+            if len(burst) == BURST or frame.luma is not None:
                 spent["decode"] += time.thread_time() - start
-                yield frame
+                yield burst
+                burst = []
                 start = time.thread_time()
-            else:
-                yield frame
+            alive()
         spent["decode"] += time.thread_time() - start
+        if burst:
+            yield burst
 
     def _look(self, burst: list[Frame]) -> None:
         """Show frames to signals and finder: many in a row, since a decoder in between would push their code out of the caches."""
@@ -198,7 +197,9 @@ class _Pass:
         for frame in burst:
             found = finder.push(frame)
             maker.push_time(frame.index, frame.pts, frame.time, finder.change)
-            self._note(found, finder.settled)
+            if found:
+                self._note(found, finder.settled)
+        self._note([], finder.settled)
         spent["shots"] += (
             time.thread_time() - between - (spent["stills"] - before)
         )  # JPEGs of clips that ended are apart

@@ -162,14 +162,23 @@ class ShotFinder:
             end = min((cut for cut in self._walls if cut > index), default=self._newest + 1)
             # Two halves of a fade share their darkest frame; spans are a frame too long on each side.
             start = max([start, *(e - 2 for _, e, t in self._found if t.kind != "cut" and e <= index)])
-            window = self._window(index, lambda s: time - s.time <= BLEND_S and s.index >= start, -1)
-            centre = len(window) - 1
-            window += self._window(index, lambda s: s.time - time <= BLEND_S and s.index < end, +1)[1:]
-            if _one_scene(window, centre) or not self._try_blend(window, centre):
+            if self._one_scene(index, start, end) or not self._try_blend(*self._around(index, start, end, BLEND_S)):
                 self._skip_until_s = time + _STRIDE_S
         self._mixed.discard(index)
         if self._ring[index].flat and index > self._oldest and not self._ring[index - 1].flat:
             self._try_dip(index)
+
+    def _around(self, index: int, start: int, end: int, reach_s: float) -> tuple[list[Sketch], int]:
+        """Frames up to so far before and after ``index``, from ``start`` on and before ``end``, and the position of ``index``."""
+        time = self._ring[index].time
+        before = self._window(index, lambda s: time - s.time <= reach_s and s.index >= start, -1)
+        after = self._window(index, lambda s: s.time - time <= reach_s and s.index < end, +1)
+        return before + after[1:], len(before) - 1
+
+    def _one_scene(self, index: int, start: int, end: int) -> bool:
+        """The frames a little before and after are so alike that what looked like a mixture is motion; spares a dear test."""
+        window, _ = self._around(index, start, end, _NEAR_S)
+        return likeness(window[0], window[-1]) > ONE_SCENE
 
     def _try_blend(self, window: list[Sketch], centre: int) -> bool:
         blend = find_blend(window, centre) or find_valley(window, centre)
@@ -273,11 +282,3 @@ class ShotFinder:
             self._walls.discard(self._oldest)
             self._oldest += 1
         return [transition for _, _, transition in done]
-
-
-def _one_scene(window: list[Sketch], centre: int) -> bool:
-    """The frames a little before and after are so alike that what looked like a mixture is motion; spares a dear test."""
-    time = window[centre].time
-    before = next(s for s in window if time - s.time <= _NEAR_S)
-    after = next(s for s in reversed(window) if s.time - time <= _NEAR_S)
-    return likeness(before, after) > ONE_SCENE

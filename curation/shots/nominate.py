@@ -33,12 +33,22 @@ class _Cuts(AdaptiveDetector):
         return 0.0 if last is None else cv2.norm(self._last, last, cv2.NORM_L1) / last.size
 
 
+class _Changes(HistogramDetector):
+    """HistogramDetector, whose histogram is made without taking the picture's channels apart."""
+
+    @staticmethod
+    def calculate_histogram(frame_img: np.ndarray, bins: int = 256, normalize: bool = True) -> np.ndarray:
+        """(bins,) float32: of the luma of a (h, w, 3) uint8 BGR picture."""
+        counts = cv2.calcHist([cv2.cvtColor(frame_img, cv2.COLOR_BGR2YUV)], [0], None, [bins], [0, 256])
+        return np.asarray(cv2.normalize(counts, counts) if normalize else counts).ravel()
+
+
 class Nominators:
     """AdaptiveDetector for cuts, HistogramDetector for gradual change, both without a minimum scene length."""
 
     def __init__(self, settings: Shots) -> None:
         self._cuts = _Cuts(adaptive_threshold=settings.adaptive_threshold, min_scene_len=1, min_content_val=MIN_CONTENT)
-        self._changes = HistogramDetector(threshold=settings.histogram_threshold, min_scene_len=1)
+        self._changes = _Changes(threshold=settings.histogram_threshold, min_scene_len=1)
         self._clock = FrameTimecode(0, 25.0)  # any rate will do: only frame numbers are used
 
     def push(self, index: int, picture: np.ndarray) -> tuple[list[int], bool]:

@@ -70,22 +70,22 @@ def is_combed(luma: np.ndarray, change: np.ndarray) -> bool:
         return False
     # Whole cells only: OpenCV averages over a whole number of pixels forty times faster than over fractions of them.
     rows = (bands.shape[0] - 2) // CELL * CELL
+    size = (bands.shape[1] // WIDTH, rows // CELL)
+    moves = cv2.resize(change, size, interpolation=cv2.INTER_AREA) >= CHANGED
+    least = max(2, CELLS * moves.size)
+    if np.count_nonzero(moves) < least:
+        return False
     above, here, below = bands[:rows], bands[1 : rows + 1], bands[2 : rows + 2]
     low, high = cv2.min(above, below), cv2.max(above, below)
     limit = np.maximum(cv2.subtract(high, low), T)
     bright = cv2.compare(cv2.subtract(here, high), limit, cv2.CMP_GT)
     dark = cv2.compare(cv2.subtract(low, here), limit, cv2.CMP_GT)
     either = cv2.bitwise_or(bright, dark)
-    size = (bands.shape[1] // WIDTH, rows // CELL)
     if cv2.countNonZero(either) < 2 * FILLED * WIDTH * CELL:
         return False
     runs = cv2.morphologyEx(either, cv2.MORPH_OPEN, _DOWN)
     filled = cv2.resize(runs, size, interpolation=cv2.INTER_AREA) >= 255 * FILLED
-    if np.count_nonzero(filled) < 2:
-        return False
-    moves = cv2.resize(change, size, interpolation=cv2.INTER_AREA) >= CHANGED
-    combed = filled & moves
-    if np.count_nonzero(combed) < max(2, CELLS * combed.size):
+    if np.count_nonzero(filled & moves) < least:
         return False
     return _order(cv2.bitwise_and(bright, runs), cv2.bitwise_and(dark, runs)) < ORDERED
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from curation import scan
 from curation.golden import scenes
 from curation.golden.encode import encode
 from curation.golden.timeline import Cut, Timeline
@@ -37,6 +38,15 @@ def test_every_clip_gets_its_loudness_whatever_the_number_of_threads(film: Path)
     assert [clip["loudness"] for clip in clips] == pytest.approx([-15.9, -15.9], abs=0.3)
     assert all(clip["has_sound"] is True for clip in clips)
     assert [c["loudness"] for c in clips_of(film, threads=4)] == [c["loudness"] for c in clips]
+
+
+@pytest.mark.parametrize("burst", [1, 7, 10**6])
+def test_how_many_packets_are_heard_in_a_row_changes_nothing(
+    film: Path, monkeypatch: pytest.MonkeyPatch, burst: int
+) -> None:
+    clips = clips_of(film)
+    monkeypatch.setattr(scan, "SOUND_BURST", burst)
+    assert clips_of(film) == clips
 
 
 def test_sound_that_does_not_decode_is_not_called_silence(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
