@@ -77,11 +77,11 @@ def is_combed(luma: np.ndarray, change: np.ndarray) -> bool:
         return False
     above, here, below = bands[:rows], bands[1 : rows + 1], bands[2 : rows + 2]
     low, high = cv2.min(above, below), cv2.max(above, below)
-    limit = np.maximum(cv2.subtract(high, low), T)
+    limit = cv2.max(cv2.subtract(high, low), T)
     bright = cv2.compare(cv2.subtract(here, high), limit, cv2.CMP_GT)
     dark = cv2.compare(cv2.subtract(low, here), limit, cv2.CMP_GT)
     either = cv2.bitwise_or(bright, dark)
-    if cv2.countNonZero(either) < 2 * FILLED * WIDTH * CELL:
+    if cv2.countNonZero(either) < least * FILLED * WIDTH * CELL:
         return False
     runs = cv2.morphologyEx(either, cv2.MORPH_OPEN, _DOWN)
     filled = cv2.resize(runs, size, interpolation=cv2.INTER_AREA) >= 255 * FILLED
