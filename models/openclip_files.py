@@ -1,12 +1,15 @@
 """Architectures and weights of OpenCLIP: what a pair of names means. Room: models. Shared by the text encoder of the trainer and the embedder.
 
-In: `name` (an architecture, or a local JSON configuration) and `weights` (a pretrained tag, or a local .safetensors file).
-Out: a configuration, and a file. Nothing is fetched when offline.
+In: `name` (an architecture, a local JSON configuration, or `hf-hub:owner/name`, a repository with both configuration and weights) and
+`weights` (a pretrained tag, or a local .safetensors file; needless with a repository). Out: a configuration, and a file. Nothing is
+fetched when offline.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,12 @@ from models import hub, offline
 from models.libraries import library, reason
 from schemas.errors import UsageError
 
+HUB = "hf-hub:"
+"""What open_clip puts before the name of a repository on the hub."""
+HUB_CONFIGURATION = "open_clip_config.json"
+HUB_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""As open_clip saves a model to the hub; the first that is there counts."""
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -67,14 +76,15 @@ class Published:
 
 
 def read_configuration(name: str, keys: Keys) -> dict[str, Any]:
-    """The whole file of a local JSON, or ``{"model_cfg": …}`` of an architecture that open_clip knows.
+    """The whole file of a local JSON or of a repository's, or ``{"model_cfg": …}`` of an architecture that open_clip knows.
 
     Raises:
-        UsageError: there is none, or it is not in open_clip's format.
+        UsageError: there is none, or it is not in open_clip's format; or it cannot be fetched.
     """
-    if name.endswith(".json"):
+    file = configuration_file(name, keys)
+    if file is not None:
         try:
-            found = json.loads(Path(name).expanduser().read_text(encoding="utf-8"))
+            found = json.loads(file.read_text(encoding="utf-8"))
             whole = found if "model_cfg" in found else {"model_cfg": found}
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(
@@ -96,6 +106,32 @@ def read_configuration(name: str, keys: Keys) -> dict[str, Any]:
     return whole
 
 
+def configuration_file(name: str, keys: Keys) -> Path | None:
+    """The JSON file that a name means, fetched if need be; None for an architecture.
+
+    Raises:
+        UsageError: it lies on the hub and cannot be fetched.
+    """
+    repo = repository(name)
+    if repo is not None:
+        return Path(_from_hub(repo, (HUB_CONFIGURATION,), keys))
+    return Path(name).expanduser() if name.endswith(".json") else None
+
+
+def repository(name: str) -> str | None:
+    """`owner/name` where a model's name means a repository on the hub.
+
+    Raises:
+        UsageError: nothing on the hub can be called that.
+    """
+    if not name.startswith(HUB):
+        return None
+    repo = name.removeprefix(HUB)
+    if not _REPOSITORY.fullmatch(repo):
+        raise UsageError(f"{name} names no repository on the hub.", fix=f"Write {HUB}owner/name.")
+    return repo
+
+
 def published(name: str, tag: str) -> Published | None:
     """The weights that open_clip knows under an architecture and a tag."""
     found = library("open_clip").get_pretrained_cfg(_plain(name), tag)
@@ -108,6 +144,9 @@ def weights_file(name: str, weights: str | None, keys: Keys) -> tuple[str, Publi
     Raises:
         UsageError: there are none, or they cannot be fetched, or are of a kind that is not read.
     """
+    repo = repository(name)
+    if repo is not None and not weights:
+        return _from_hub(repo, HUB_WEIGHTS, keys), None
     tags = list(library("open_clip").list_pretrained_tags_by_model(_plain(name)))
     some = f" Tags for {name}: {', '.join(tags)}." if tags else ""
     if not weights:
@@ -129,6 +168,37 @@ def weights_file(name: str, weights: str | None, keys: Keys) -> tuple[str, Publi
     if found is None:
         raise UsageError(f"{name} has no weights {weights}.", fix=f"Set `{keys.weights}` to a tag it has.{some}")
     return _fetched(name, weights, found, keys), found
+
+
+def _from_hub(repo: str, files: Sequence[str], keys: Keys) -> str:
+    """The first of some files that a repository has, fetched if none of them has been before."""
+    here = next((found for file in files if (found := hub.cached_file(repo, file)) is not None), None)
+    if here is not None:
+        return str(here)
+    if offline.is_offline():
+        raise UsageError(
+            f"{files[0]} of {repo} is not on this machine, and the network is not to be tried.",
+            fix=f"With a network: {hub.download_command(repo)}.",
+        )
+    client = library("huggingface_hub")
+    cause: Exception | None = None
+    for file in files:
+        try:
+            return str(client.hf_hub_download(repo, file))
+        except (
+            Exception
+        ) as error:  # whatever the hub's client raises: no network, no such repository, no right to read it
+            cause = cause or error
+            # The client says of a file that it could not ask for that it is not here: a kind of the same error.
+            if not isinstance(error, client.errors.EntryNotFoundError) or isinstance(
+                error, client.errors.LocalEntryNotFoundError
+            ):
+                break
+    assert cause is not None
+    raise UsageError(
+        f"{files[0]} of {repo} could not be fetched: {reason(cause)}.",
+        fix=f"Correct `{keys.name}`; or without a network, copy the model here, and name its JSON configuration and its .safetensors file.",
+    ) from cause
 
 
 def _fetched(name: str, tag: str, found: Published, keys: Keys) -> str:

@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from models import hub
-from models.openclip_files import Keys, published, read_configuration
+from models.openclip_files import (
+    HUB_CONFIGURATION,
+    HUB_WEIGHTS,
+    Keys,
+    configuration_file,
+    published,
+    read_configuration,
+    repository,
+)
 from models.vision.spec import KEYS as IMAGE_KEYS
 from schemas.errors import UsageError
 from schemas.recipe import CurateRecipe
@@ -144,21 +152,45 @@ def _latents(recipe: TrainRecipe) -> Step:
 
 
 def _openclip(step: str, used: bool, model: str, weights: str | None, keys: Keys) -> Step:
-    """A model of open_clip: a local file, or a tag whose file is in a cache or not."""
+    """A model of open_clip: a local file, a tag whose file is in a cache or not, or a repository of its own."""
     name = f"{model} {weights or ''}".strip()
     try:
-        read_configuration(model, keys)
-        if not weights:
-            raise UsageError("No weights are named.", fix=f"--set {keys.weights}=TAG or a local .safetensors file")
-        if weights.endswith(".safetensors"):
-            file = Path(weights).expanduser()
-            return _file_step(step, used, name, "file", file, f"Set `{keys.weights}` to a file that is there.")
-        found = published(model, weights)
-        if found is None:
-            raise UsageError(f"{model} has no weights {weights}.", fix=f"Set `{keys.weights}` to a tag it has.")
+        repo = repository(model)
+        if repo is not None and hub.cached_file(repo, HUB_CONFIGURATION) is None:
+            return Step(step, used, name, "hub", here=False, get=hub.download_command(repo))
+        config = read_configuration(model, keys)["model_cfg"]
+        found = _openclip_weights(step, used, name, model, weights, keys)
     except UsageError as error:
         return Step(step, used, name, "file", here=False, get=f"{error.message} {error.fix}".strip())
+    tokenizer = config["text_cfg"].get("hf_tokenizer_name")
+    file = configuration_file(model, keys)
+    if found.here and tokenizer and not _tokenizer_is_here(tokenizer, file):
+        return replace(found, here=False, get=hub.download_command(tokenizer))
+    return found
+
+
+def _openclip_weights(step: str, used: bool, name: str, model: str, weights: str | None, keys: Keys) -> Step:
+    repo = repository(model)
+    if weights and weights.endswith(".safetensors"):
+        file = Path(weights).expanduser()
+        return _file_step(step, used, name, "file", file, f"Set `{keys.weights}` to a file that is there.")
+    if repo is not None and not weights:
+        cached = (hub.cached_file(repo, file) for file in HUB_WEIGHTS)
+        here = next((file for file in cached if file is not None), None)
+        return _file_step(step, used, name, "hub", here, hub.download_command(repo))
+    if not weights:
+        raise UsageError("No weights are named.", fix=f"--set {keys.weights}=TAG or a local .safetensors file")
+    found = published(model, weights)
+    if found is None:
+        raise UsageError(f"{model} has no weights {weights}.", fix=f"Set `{keys.weights}` to a tag it has.")
     return _file_step(step, used, name, "hub", found.here(), found.command())
+
+
+def _tokenizer_is_here(name: str, configuration: Path | None) -> bool:
+    """Whether a text tower's own tokenizer lies beside the configuration or in the hub's cache."""
+    if configuration is not None and (configuration.parent / name).exists():
+        return True
+    return any(hub.cached_file(name, file) is not None for file in ("tokenizer.json", "tokenizer_config.json"))
 
 
 def _folder_step(step: str, used: bool, name: str, subfolder: str = "", inside: str = "") -> Step:

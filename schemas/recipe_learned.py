@@ -72,9 +72,12 @@ class Embeddings(Section):
         "perceptual",
         description="`perceptual`: colours and structure, no weights; for likeness only. `openclip`: an image tower of OpenCLIP, which also gives aesthetics, tags and consistency. Needs the extra `models`.",
     )
-    model: str = Field("ViT-B-32", description="openclip: architecture, or a local JSON configuration.")
+    model: str = Field(
+        "ViT-B-32", description="openclip: architecture, `hf-hub:owner/name`, or a local JSON configuration."
+    )
     weights: str | None = Field(
-        None, description="openclip: pretrained tag such as laion2b_s34b_b79k, or a local .safetensors file."
+        None,
+        description="openclip: pretrained tag such as laion2b_s34b_b79k, or a local .safetensors file; needless with hf-hub:owner/name, which has its own.",
     )
     aesthetic_head: str | None = Field(
         None,
@@ -97,8 +100,10 @@ class Embeddings(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Embeddings:
-        if self.backend == "openclip" and self.enabled and not self.weights:
-            raise ValueError("`openclip` needs `weights`, a pretrained tag or a local .safetensors file")
+        if self.backend == "openclip" and self.enabled and not self.weights and not self.model.startswith("hf-hub:"):
+            raise ValueError(
+                "`openclip` needs `weights`, a pretrained tag or a local .safetensors file; or a `model` hf-hub:owner/name"
+            )
         labels = [label for group in self.tags.values() for label in group]
         if len(labels) != len(set(labels)):
             raise ValueError("a label of `tags` stands in two groups")

@@ -128,7 +128,7 @@ class Text(_Section):
     depth: int = Field(2, ge=0, description="small: layers.")
     name: str | None = Field(
         None,
-        description="openclip: architecture such as ViT-bigG-14, or a local JSON configuration; t5: folder or hub name.",
+        description="openclip: architecture such as ViT-bigG-14, hf-hub:owner/name, or a local JSON configuration; t5: folder or hub name.",
     )
     weights: str | None = Field(
         None, description="openclip: pretrained tag such as laion2b_s39b_b160k, or a local .safetensors file."

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from models.hub import file_fingerprint
-from models.openclip_files import Keys, read_configuration, weights_file
+from models.openclip_files import Keys, configuration_file, read_configuration, weights_file
 from schemas.errors import UsageError
 from schemas.ids import fingerprint
 
@@ -24,25 +24,22 @@ class Spec:
     """A model of OpenCLIP, named and found."""
 
     model: str
-    """An architecture that open_clip knows, or the path of a JSON configuration."""
+    """An architecture that open_clip knows, the path of a JSON configuration, or `hf-hub:owner/name`."""
     weights: str
-    """As the settings name them: a tag or a path."""
+    """As the settings name them: a tag or a path; empty where the model's repository has them."""
     config: dict[str, Any]
     """The architecture in open_clip's format, with the activation that the weights were trained with."""
     preparation: dict[str, Any]
     """How pictures are prepared, where that differs from open_clip's defaults: mean, std, interpolation, resize_mode …"""
     file: str
     """The weights, on this machine."""
-
-    @property
-    def folder(self) -> Path | None:
-        """Where the JSON configuration lies; None for an architecture that open_clip knows."""
-        return Path(self.model).expanduser().parent if self.model.endswith(".json") else None
+    folder: Path | None
+    """Where the JSON configuration lies; None for an architecture that open_clip knows."""
 
     @property
     def name(self) -> str:
         """Architecture and weights, without folders."""
-        return f"{_short(self.model)}/{_short(self.weights)}"
+        return "/".join(_short(part) for part in (self.model, self.weights) if part)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -70,7 +67,10 @@ def find(model: str, weights: str | None) -> Spec:
         # A tag says what its weights were trained with; the architecture of the same name may say otherwise.
         config["quick_gelu"] = bool(known.facts.get("quick_gelu", False))
         preparation = {k: v for k, v in known.facts.items() if k in _PREPARATION}
-    return Spec(model, weights or "", config, preparation, file)
+    configuration = configuration_file(model, KEYS)
+    return Spec(
+        model, weights or "", config, preparation, file, None if configuration is None else configuration.parent
+    )
 
 
 _PREPARATION = frozenset({"mean", "std", "interpolation", "resize_mode", "fill_color"})

@@ -89,9 +89,25 @@ ScoreAll = Annotated[
         help="Measure features of every clip, not only of those that the rules over cheaper signals leave.",
     ),
 ]
+
+
+def _go_offline(wanted: bool) -> bool:
+    if wanted:
+        from models.offline import set_offline
+
+        set_offline()
+    return wanted
+
+
 Offline = Annotated[
-    bool, typer.Option("--offline", help="Never try the network for a model's weights: what is not here is an error.")
+    bool,
+    typer.Option(
+        "--offline",
+        callback=_go_offline,
+        help="Never try the network for a model's weights: what is not here is an error.",
+    ),
 ]
+"""Heeded as soon as it is read; the command itself has nothing to do."""
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output; nothing else goes there.")
 ]

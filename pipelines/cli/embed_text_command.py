@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli import common
-from pipelines.cli.common import AsJson, CorpusArg
+from pipelines.cli.common import AsJson, CorpusArg, Offline
 from pipelines.cli.train_commands import PANEL, CaptionsName, SelectSql, TrainRecipeFile, TrainSets, train_extra
 from schemas.errors import UsageError
 
@@ -51,6 +51,7 @@ def embed_text(
             help="How values are stored. float16 is eight times finer; bfloat16 holds values beyond 65,504.",
         ),
     ] = "float16",
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the recipe's frozen text encoder once over every caption that training can draw, so that training need not.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.cli import common
-from pipelines.cli.common import AsJson
+from pipelines.cli.common import AsJson, Offline
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def generate(
     device: Annotated[
         str, typer.Option("--device", metavar="auto|cpu|cuda", help="auto: a GPU where there is one.")
     ] = "auto",
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
     """Make videos from prompts with a trained model.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.cli import common
-from pipelines.cli.common import AsJson, CorpusArg
+from pipelines.cli.common import AsJson, CorpusArg, Offline
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ def train(
             help="Start from the averaged weights of another run: image to video, low to high resolution, text to text and image.",
         ),
     ] = None,
+    offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on a corpus' shards. Logs, validates, saves checkpoints; end it with Ctrl-C or SIGTERM, go on with --resume.

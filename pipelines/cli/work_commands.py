@@ -99,8 +99,6 @@ def curate(
     from pipelines.apps.summary import print_plan, print_summary, summarise
     from pipelines.progress import Progress
 
-    if offline:
-        _go_offline()
     options = _options(out, executor, jobs, ray_address, name, None, replace)
     effective = _recipe(out, name, recipe, _with_score_all(set_, score_all))
     entries = job.list_and_check(videos, out)
@@ -213,8 +211,6 @@ def _stage_command(stage: str) -> Callable[..., None]:
         offline: Offline = False,
         as_json: AsJson = False,
     ) -> None:
-        if offline:
-            _go_offline()
         options = _options(corpus, executor, jobs, ray_address, name, use, replace)
         _run_stage(stage, corpus, recipe, set_, options, as_json)
 
@@ -250,8 +246,6 @@ def features(
 
       stiv query corpus "SELECT clip_id, text_area FROM text ORDER BY text_area DESC LIMIT 10"
     """
-    if offline:
-        _go_offline()
     options = _options(corpus, executor, jobs, ray_address, name, None, replace)
     _run_stage("features", corpus, recipe, _with_score_all(set_, score_all), options, as_json)
 
@@ -259,12 +253,6 @@ def features(
 def _with_score_all(sets: list[str] | None, score_all: bool) -> list[str] | None:
     sections = ("text", "embeddings", "scores")
     return [*(sets or []), *(f"features.{s}.score_all=true" for s in sections)] if score_all else sets
-
-
-def _go_offline() -> None:
-    from models.offline import set_offline
-
-    set_offline()
 
 
 def _run_stage(

@@ -79,6 +79,22 @@ def test_a_tag_that_was_not_fetched_says_how_and_one_that_was_where(cache: Path)
     assert there.where == str(folder / "open_clip_model.safetensors")
 
 
+def test_a_repository_of_a_model_and_its_own_tokenizer(cache: Path) -> None:
+    settings = ("features.embeddings.backend=openclip", "features.embeddings.model=hf-hub:org/clip")
+    missing = steps(*settings)["embeddings"]
+    assert (missing.here, missing.source, missing.get) == (False, "hub", "hf download org/clip")
+    config = {"model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {"hf_tokenizer_name": "org/words"}}}
+    put(cache, "org/clip", open_clip_config_dot_json=json.dumps(config).encode())
+    assert steps(*settings)["embeddings"].get == "hf download org/clip"
+    put(cache, "org/clip", open_clip_model_dot_safetensors=bytes(1_000_000))
+    half = steps(*settings)["embeddings"]
+    assert (half.here, half.mb, half.get) == (False, 1.0, "hf download org/words")
+    put(cache, "org/words", tokenizer_dot_json=b"{}")
+    assert (steps(*settings)["embeddings"].here, steps(*settings)["embeddings"].get) == (True, None)
+    odd = steps(settings[0], "features.embeddings.model=hf-hub:clip")["embeddings"]
+    assert odd.get == "hf-hub:clip names no repository on the hub. Write hf-hub:owner/name."
+
+
 def test_local_files_of_a_tower_and_a_head(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(bytes(1_000_000))
     settings = ("features.embeddings.backend=openclip", f"features.embeddings.weights={tmp_path}/w.safetensors")
