@@ -7,7 +7,7 @@ thread plus the bare x264 cost of the kept frames (veryfast, crf 20, one thread)
 same command on one tiny video, for the others what their interpreter spends on imports. What a tool does not do is said in its row.
 
 data-juicer and NeMo Curator are not dependencies of this project. Name a Python interpreter in whose environment they are installed,
-and their own classes do the job there; otherwise their rows say `not run`.
+and their own classes do the job there (with the ffmpeg beside that interpreter, if there is one); otherwise their rows say `not run`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import resource
 import shutil
 import statistics
@@ -72,22 +73,26 @@ print(json.dumps({"cpu_s": cpu() - start, "clips": len(sample["videos"])}))
 NEMO = (
     _MEASURE
     + """
+import subprocess
 from pathlib import Path
 from nemo_curator.stages.video.clipping.clip_extraction_stages import ClipTranscodingStage, FixedStrideExtractorStage
 from nemo_curator.stages.video.filtering.motion_filter import MotionFilterStage, MotionVectorDecodeStage
 from nemo_curator.stages.video.io.video_reader import VideoReaderStage
 from nemo_curator.tasks import FileGroupTask
+# It takes no x264: openh264 where ffmpeg has it, VP9 elsewhere.
+known = subprocess.run(["ffmpeg", "-hide_banner", "-encoders"], capture_output=True, text=True).stdout
+encoder = "libopenh264" if "libopenh264" in known else "libvpx-vp9"
 stages = [
     VideoReaderStage(),
     FixedStrideExtractorStage(clip_len_s=5.0, clip_stride_s=5.0, min_clip_length_s=2.0, limit_clips=0),
-    ClipTranscodingStage(encoder="libx264", encoder_threads=1),
+    ClipTranscodingStage(encoder=encoder, encoder_threads=1),
     MotionVectorDecodeStage(),
     MotionFilterStage(score_only=True),
 ]
 for stage in stages:
     stage.setup()
 start = cpu()
-tasks = [FileGroupTask(task_id="0", dataset_name="bench", data=[video])]
+tasks = [FileGroupTask(dataset_name="bench", data=[video])]
 for stage in stages:
     made = []
     for task in tasks:
@@ -109,13 +114,17 @@ class NotRun(Exception):
 
 
 def recipe_of(mode: Mode) -> CurateRecipe:
-    """Every clip is kept and keeps its size and its whole shot, as the others do it; only the way of cutting differs."""
+    """Every clip is kept and keeps its size and its whole shot, as the others do it; only the way of cutting differs. What is no part
+    of the job is left out: text on stills, vectors, duplicates, checks of captions."""
     nothing: dict[str, object] = {"rules": []}
     return CurateRecipe.model_validate(
         {
             "scan": {"shots": {"trim_frames": 0}},
             "select": nothing,
             "judge": nothing,
+            "features": {"text": {"enabled": False}, "embeddings": {"enabled": False}},
+            "dedup": {"enabled": False},
+            "check": {"enabled": False},
             "export": {"cut": mode, "short_side": 4320},
         }
     )
@@ -161,13 +170,15 @@ def by_other(python: Path | None, script: str, videos: list[Path], out: Path) ->
     if python is None:
         raise NotRun("not installed here; name an environment that has it")
     total, clips = 0.0, 0
+    activated = {**os.environ, "PATH": os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])}
     for video in videos:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         try:
             done = subprocess.run(
-                [python, "-c", script, str(video), str(out)], capture_output=True, text=True, timeout=3600, check=False
-            )
+                [python, "-c", script, str(video), str(out)],
+                capture_output=True, text=True, timeout=3600, check=False, env=activated,
+            )  # fmt: skip
             lines = done.stdout.strip().splitlines()
             answer = json.loads(lines[-1])
             total, clips = total + float(answer["cpu_s"]), clips + int(answer["clips"])
@@ -254,7 +265,7 @@ def show(spent: dict[str, float], clips: dict[str, int], failed: dict[str, str],
         "ours": "shots, all signals, stills, captions, shards",
         "pyscenedetect": "shots (adaptive) and clips; measures neither motion nor sharpness",
         "data-juicer": "shots (adaptive), clips and motion (256 px); no sharpness; its own x264 settings",
-        "nemo": "fixed stride (its shot detector needs a GPU), clips, motion vectors; no sharpness; its own x264 settings",
+        "nemo": "fixed stride (its shot detector needs a GPU), clips, motion vectors; no sharpness; openh264, or VP9 where ffmpeg lacks it",
     }
     print(f"CPU seconds, children included, median of {rounds} paired rounds, start-up taken off.\n")
     print(f"Floor: decode {spent['decode']:.2f} s, bare x264 of the kept frames {spent['x264']:.2f} s.\n")
