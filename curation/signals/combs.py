@@ -77,7 +77,7 @@ def is_combed(luma: np.ndarray, change: np.ndarray) -> bool:
         return False
     above, here, below = bands[:rows], bands[1 : rows + 1], bands[2 : rows + 2]
     low, high = cv2.min(above, below), cv2.max(above, below)
-    limit = cv2.max(cv2.subtract(high, low), T)
+    limit = cv2.max(cv2.subtract(high, low), T)  # type: ignore[call-overload]  # a number will do; the stubs do not know
     bright = cv2.compare(cv2.subtract(here, high), limit, cv2.CMP_GT)
     dark = cv2.compare(cv2.subtract(low, here), limit, cv2.CMP_GT)
     either = cv2.bitwise_or(bright, dark)
