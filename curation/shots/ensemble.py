@@ -103,8 +103,8 @@ class EnsembleFinder(ShotFinder):
             return False
         if max(likeness(before, after), likeness(after, before)) > DOUBT_LIKENESS:
             return False
-        early = self._window(index - 1, lambda s: time - s.time <= self._disturbed_s, -1)
-        late = self._window(index, lambda s: s.time - time <= self._disturbed_s, +1)
+        early = self._window(index - 1, time, self._disturbed_s, -1)
+        late = self._window(index, time, self._disturbed_s, +1)
         return not scene_returns(early, late, jump, self._disturbed_s)
 
     def _thins_out(self, index: int) -> bool:
@@ -114,8 +114,9 @@ class EnsembleFinder(ShotFinder):
         high = min((wall for wall in self._walls if wall > index), default=self._newest + 1)
 
         def far(step: int, seconds: float) -> Sketch:
-            near = self._window(index, lambda s: abs(s.time - here.time) <= seconds and low <= s.index < high, step)
-            return near[0] if step < 0 else near[-1]
+            if step < 0:
+                return self._window(index, here.time, seconds, step, until=low - 1)[0]
+            return self._window(index, here.time, seconds, step, until=high)[-1]
 
         for seconds in SCALES_S:
             before, after = far(-1, seconds), far(+1, seconds)

@@ -7,7 +7,6 @@ look at have arrived; decisions depend on nothing else, so pushing frame by fram
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable
 
 from curation.frames import Frame, Transition, TransitionKind
 from curation.shots.blends import Blend, find_blend, looks_mixed
@@ -144,8 +143,8 @@ class ShotFinder:
         detector = self._nominated.pop(index, None)
         if detector is not None and index > self._oldest:
             time = self._ring[index].time
-            before = self._window(index - 1, lambda s: time - s.time <= self._disturbed_s, -1, least=_CUT_FRAMES)
-            after = self._window(index, lambda s: s.time - time <= self._disturbed_s, +1, least=_CUT_FRAMES)
+            before = self._window(index - 1, time, self._disturbed_s, -1, least=_CUT_FRAMES)
+            after = self._window(index, time, self._disturbed_s, +1, least=_CUT_FRAMES)
             score = cut_score(before, after, self._disturbed_s)
             if score is not None:
                 self._cuts[index] = (score, detector)
@@ -171,8 +170,8 @@ class ShotFinder:
     def _around(self, index: int, start: int, end: int, reach_s: float) -> tuple[list[Sketch], int]:
         """Frames up to so far before and after ``index``, from ``start`` on and before ``end``, and the position of ``index``."""
         time = self._ring[index].time
-        before = self._window(index, lambda s: time - s.time <= reach_s and s.index >= start, -1)
-        after = self._window(index, lambda s: s.time - time <= reach_s and s.index < end, +1)
+        before = self._window(index, time, reach_s, -1, until=start - 1)
+        after = self._window(index, time, reach_s, +1, until=end)
         return before + after[1:], len(before) - 1
 
     def _one_scene(self, index: int, start: int, end: int) -> bool:
@@ -187,9 +186,9 @@ class ShotFinder:
     def _try_dip(self, index: int) -> None:
         """The picture has just become flat: is it a quick dip between two shots?"""
         time = self._ring[index].time
-        window = self._window(index, lambda s: time - s.time <= FLAT_S, -1)
+        window = self._window(index, time, FLAT_S, -1)
         at = len(window) - 1
-        window += self._window(index, lambda s: s.time - time <= FLAT_S, +1)[1:]
+        window += self._window(index, time, FLAT_S, +1)[1:]
         dip = find_dip(window, at)
         if dip is None:
             return
@@ -202,8 +201,8 @@ class ShotFinder:
         if start <= self._oldest or end > self._newest:
             return False
         first, last = self._ring[start].time, self._ring[end].time
-        before = self._window(start - 1, lambda s: first - s.time <= BESIDE_S, -1)
-        after = self._window(end, lambda s: s.time - last <= BESIDE_S, +1)
+        before = self._window(start - 1, first, BESIDE_S, -1)
+        after = self._window(end, last, BESIDE_S, +1)
         inside = [self._ring[index] for index in range(start, end)]
         jump = max(distance(before[-1], s) for s in inside)
         longest = max(FLASH_SPAN_S, self._disturbed_s)
@@ -211,11 +210,17 @@ class ShotFinder:
             longest = BLOOM_S
         return scene_returns(before, after, jump, longest)
 
-    def _window(self, index: int, near: Callable[[Sketch], bool], step: int, *, least: int = 1) -> list[Sketch]:
-        """Frames from ``index`` on in one direction, in order of time: as long as they are near, but at least so many."""
+    def _window(
+        self, index: int, time: float, reach_s: float, step: int, *, least: int = 1, until: int | None = None
+    ) -> list[Sketch]:
+        """Frames from ``index`` on in one direction, in order of time: as long as they are within reach of ``time``, but at least so
+        many; none from frame ``until`` on."""
+        ring = self._ring
         found: list[Sketch] = []
-        while index in self._ring and len(found) <= _MAX_FRAMES and (len(found) < least or near(self._ring[index])):
-            found.append(self._ring[index])
+        while index != until and (frame := ring.get(index)) is not None and len(found) <= _MAX_FRAMES:
+            if len(found) >= least and abs(frame.time - time) > reach_s:
+                break
+            found.append(frame)
             index += step
         return found if step > 0 else found[::-1]
 
