@@ -1,16 +1,19 @@
 """What a clip costs, copied and encoded, against bare decoding and bare x264; and whether its first and last frame are right.
 
-    python benchmarks/cutting.py [--rounds 3] [--seconds 10] [--clip-s 5] [--videos FOLDER]
+    python benchmarks/cutting.py [--heights 720 1080] [--rounds 3] [--seconds 15] [--clip-s 5] [--videos FOLDER]
 
-Draws 720p and 1080p H.264 with a codec keyframe every second, cuts it into clips in each mode and prints CPU milliseconds per
-exported frame, children included. With ``--videos`` real files follow: one clip from each of their codec keyframes (at most eight)
-that can be copied. All modes run in turn in every round; medians are printed.
+Draws video in each codec and each kind of group of pictures, a codec keyframe every second, cuts it into clips in each mode and prints
+CPU milliseconds, children included: per frame, and for copies per clip as well, since a copy costs about as much for a short clip as for a
+long one. So the ratio of the two depends on the length; it is measured for clips of two seconds (the shortest that the default recipe
+makes) and of ``--clip-s``. With ``--videos`` real files follow: one clip from each of their codec keyframes (at most eight) that can be
+copied. All modes run in turn in every round; medians are printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +21,7 @@ from typing import Any
 
 import av
 import numpy as np
-from floors import bare_x264, decode, draw_video, medians, write_raw
+from floors import bare_x264, decode, draw_video, frames_between, medians
 
 from curation.cutting import ClipToCut, CutError, cut_clip
 from curation.decode import SourceReader
@@ -28,9 +31,23 @@ from schemas.recipe import Export
 COPY, ENCODE = (
     Export(cut=mode, short_side=4320, copy_keyframe_interval_s=60.0) for mode in ("copy", "encode")
 )  # fmt: skip
+SHORT_S = 2.0
+REPEATS = 5
+"""Copies of a clip in one measurement: one alone is too short for the clock."""
+X264, X265 = {"x264-params": "scenecut=0:b-adapt=0"}, "pools=none:frame-threads=1:log-level=error:scenecut=0:b-adapt=0"
+DRAWN: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "H.264": (".mp4", {}),
+    "H.264, MPEG-TS": (".ts", {}),
+    "H.264, open groups": (".mp4", {"bframes": 4, "options": {"x264-params": X264["x264-params"] + ":open-gop=1:b-pyramid=normal"}}),
+    "HEVC": (".mp4", {"codec": "libx265", "options": {"x265-params": X265 + ":open-gop=0"}}),
+    "HEVC, open groups": (".mp4", {"codec": "libx265", "bframes": 4, "options": {"x265-params": X265 + ":open-gop=1"}}),
+    "VP9": (".webm", {"codec": "libvpx-vp9", "crf": 34}),
+    "AV1": (".mkv", {"codec": "libsvtav1", "crf": 34, "options": {"preset": "10", "svtav1-params": "lp=1"}}),
+}  # fmt: skip
+"""Container and encoder of each drawn video. Open groups have four leading frames before each keyframe but the first."""
 HEAD = (
-    "| source | clips × frames | decode | x264 | encode | copy | encode / copy | encode / (decode + x264) | copy: first, last | encode: first, last |\n"
-    "|---|---|---|---|---|---|---|---|---|---|"
+    "| source | clips × frames | decode | x264 | encode | encode / (decode + x264) | copy | copy, ms a clip: 2 s, longest | encode / copy: 2 s | longest | copy: first, last | encode: first, last |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -72,11 +89,11 @@ def read_source(path: Path) -> Source:
     return Source(path, probe, pts, end, keys, not (tally.damaged or tally.errors or tally.mended_stamps))
 
 
-def copyable(source: Source, clip_s: float, folder: Path) -> list[ClipToCut]:
-    """One clip from each codec keyframe, one after the other, without overlap, that a copy takes from its first frame."""
+def copyable(source: Source, keys: list[int], clip_s: float, folder: Path) -> list[ClipToCut]:
+    """One clip from each of some codec keyframes, one after the other, without overlap, that a copy takes from its first frame."""
     clips: list[ClipToCut] = []
     free = 0
-    for key in source.keys:
+    for key in keys:
         end = min(len(source.pts), key + round(clip_s * source.fps))
         if key < free or end - key < source.fps or len(clips) == 8:
             continue
@@ -114,59 +131,72 @@ def ends(clips: list[ClipToCut], source: Source, mode: str, folder: Path) -> str
     return ", ".join("exact" if np.isinf(value) else f"{value:.1f} dB" for value in worst)
 
 
-def cut_all(clips: list[ClipToCut], settings: Export, folder: Path) -> int:
+def cut_all(clips: list[ClipToCut], settings: Export, folder: Path, times: int = 1) -> int:
     """Cut every clip; the number of frames exported."""
-    return sum(cut_clip(clip, settings, folder / f"{settings.cut}-{clip.clip_id}.mp4").num_frames for clip in clips)
+    return sum(
+        cut_clip(clip, settings, folder / f"{settings.cut}-{clip.clip_id}.mp4").num_frames
+        for _ in range(times)
+        for clip in clips
+    )
 
 
-def row(source: Source, clip_s: float, rounds: int, folder: Path) -> str:
-    clips = copyable(source, clip_s, folder)
+def row(name: str, source: Source, keys: list[int], clip_s: float, rounds: int, folder: Path) -> str:
+    clips, short = (copyable(source, keys, length, folder) for length in (clip_s, SHORT_S))
     if not clips:
-        return f"| {source.path.name} | nothing that can be copied | | | | | | | | |"
-    frames = sum(clip.end_frame - clip.start_frame for clip in clips)
+        return f"| {name} | nothing that can be copied | | | | | | | | | | |"
     longest = max(clips, key=lambda clip: clip.end_frame - clip.start_frame)
-    size = write_raw(source.path, folder / "raw.yuv", longest.start_frame, longest.end_frame)
+    in_memory = frames_between(source.path, longest.start_frame, longest.end_frame)
     made = medians(
         {
             "decode": partial(decode, source.path),
-            "x264": partial(bare_x264, folder / "raw.yuv", size, source.fps),
+            "x264": partial(bare_x264, in_memory, source.fps),
             "encode": partial(cut_all, clips, ENCODE, folder),
-            "copy": partial(cut_all, clips, COPY, folder),
+            "short": partial(cut_all, short, COPY, folder, REPEATS),
+            "copy": partial(cut_all, clips, COPY, folder, REPEATS),
         },
         rounds,
     )
+    frames, frames_short = (sum(clip.end_frame - clip.start_frame for clip in some) for some in (clips, short))
     each = {
         "decode": len(source.pts),
-        "x264": longest.end_frame - longest.start_frame,
+        "x264": len(in_memory),
         "encode": frames,
-        "copy": frames,
+        "short": frames_short * REPEATS,
+        "copy": frames * REPEATS,
     }
-    ms = {name: 1000 * made[name] / each[name] for name in made}
+    ms = {job: 1000 * made[job] / each[job] for job in made}
+    a_clip = [ms["short"] * frames_short / len(short), ms["copy"] * frames / len(clips)]
     return (
-        f"| {source.path.name} {source.probe.width}×{source.probe.height} | {len(clips)} × {frames / len(clips):.0f} | "
-        + " | ".join(f"{ms[name]:.2f}" for name in ("decode", "x264", "encode", "copy"))
-        + f" | **{ms['encode'] / ms['copy']:.1f}** | {ms['encode'] / (ms['decode'] + ms['x264']):.2f} | "
+        f"| {name} {source.probe.width}×{source.probe.height} | {len(clips)} × {frames / len(clips):.0f} | "
+        + " | ".join(f"{ms[job]:.2f}" for job in ("decode", "x264", "encode"))
+        + f" | {ms['encode'] / (ms['decode'] + ms['x264']):.2f} | {ms['copy']:.2f} | {a_clip[0]:.0f}, {a_clip[1]:.0f}"
+        + f" | {ms['encode'] / ms['short']:.1f} | **{ms['encode'] / ms['copy']:.1f}** | "
         + f"{ends(clips, source, 'copy', folder)} | {ends(clips, source, 'encode', folder)} |"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--heights", type=int, nargs="+", default=[720, 1080], help="of the drawn videos")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=10, help="length of each drawn video")
+    parser.add_argument("--seconds", type=int, default=15, help="length of each drawn video")
     parser.add_argument("--clip-s", type=float, default=5.0, help="longest clip")
     parser.add_argument("--videos", type=Path, help="folder with real files")
     arguments = parser.parse_args()
     quiet_decoder()
-    print("CPU milliseconds per frame, one thread, children included.\n\n" + HEAD, flush=True)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for height in (720, 1080):
-            path = draw_video(folder / f"drawn {height}p.mp4", height, arguments.seconds)
-            print(row(read_source(path), arguments.clip_s, arguments.rounds, folder), flush=True)
+    print("CPU milliseconds per frame where not said, one thread, children included.\n\n" + HEAD, flush=True)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for height in arguments.heights:
+            for name, (suffix, how) in DRAWN.items():
+                path = draw_video(folder / f"drawn{suffix}", height, arguments.seconds, **how)
+                source = read_source(path)
+                # The first group is never an open one.
+                print(row(name, source, source.keys[1:], arguments.clip_s, arguments.rounds, folder), flush=True)
         for path in sorted(arguments.videos.iterdir()) if arguments.videos else []:
             if path.suffix in (".mp4", ".mkv", ".webm", ".mov", ".flv", ".avi", ".ts"):
-                print(row(read_source(path), arguments.clip_s, arguments.rounds, folder), flush=True)
+                source = read_source(path)
+                print(row(path.name, source, source.keys, arguments.clip_s, arguments.rounds, folder), flush=True)
 
 
 if __name__ == "__main__":

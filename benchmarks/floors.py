@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import statistics
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from av.video.frame import PictureType, VideoFrame
 
-from curation.encoder import ffmpeg_binary
+from curation.clip_form import Timing, keyframe_due, x264_options
 from curation.golden.draw import texture, window
 from curation.golden.encode import encode
+from schemas.recipe import Export
 
 FPS, SHOT_S = 25, 5
+EXPORT = Export()
 
 
 def cpu_seconds() -> float:
@@ -40,8 +46,9 @@ def medians(jobs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, 
     return {name: statistics.median(values) for name, values in costs.items()}
 
 
-def draw_video(path: Path, height: int, seconds: int) -> Path:
-    """Moving textures with a little noise, 16:9, a hard cut every five seconds, a codec keyframe every second, 3 B-frames."""
+def draw_video(path: Path, height: int, seconds: int, **how: Any) -> Path:
+    """Moving textures with a little noise, 16:9, a hard cut every five seconds, a codec keyframe every second; H.264 with 3 B-frames,
+    or ``how`` (see ``curation.golden.encode``)."""
     width = height * 16 // 9
 
     def frames() -> Iterator[np.ndarray]:
@@ -52,7 +59,7 @@ def draw_video(path: Path, height: int, seconds: int) -> Path:
             for n in range(min(SHOT_S, seconds - shot * SHOT_S) * FPS):
                 yield np.clip(window(big, 8 + 4 * n, 8, width, height) + noise[n % 8], 0, 255).astype(np.uint8)
 
-    encode(frames(), path, FPS, gop=FPS, bframes=3, crf=20)
+    encode(frames(), path, FPS, gop=FPS, **({"bframes": 3, "crf": 20} | how))
     return path
 
 
@@ -65,26 +72,28 @@ def decode(path: Path, threads: int = 1) -> int:
         return sum(1 for _ in container.decode(stream))
 
 
-def write_raw(path: Path, out: Path, start: int, end: int) -> tuple[int, int]:
-    """Frames of a file as raw yuv420p, for :func:`bare_x264`; (width, height)."""
-    size = (0, 0)
-    with av.open(str(path)) as container, out.open("wb") as raw:
-        for n, frame in enumerate(container.decode(video=0)):
-            if n >= end:
-                break
-            if n >= start:
-                raw.write(frame.to_ndarray(format="yuv420p").tobytes())
-                size = (frame.width, frame.height)
-    return size
+def frames_between(path: Path, start: int, end: int) -> list[VideoFrame]:
+    """Decoded frames ``start`` to ``end`` of a file as 4:2:0 in memory, for :func:`bare_x264`."""
+    with av.open(str(path)) as container:
+        return [frame.reformat(format="yuv420p") for frame in islice(container.decode(video=0), start, end)]
 
 
-def bare_x264(raw: Path, size: tuple[int, int], fps: float, preset: str = "veryfast", crf: int = 20) -> None:
-    """Encode raw frames with ffmpeg alone, one thread, a keyframe a second, to nowhere."""
-    subprocess.run(
-        [
-            ffmpeg_binary(), "-v", "error", "-threads", "1", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{size[0]}x{size[1]}",
-            "-r", f"{fps}", "-i", str(raw), "-c:v", "libx264", "-threads", "1", "-preset", preset, "-crf", str(crf),
-            "-g", str(max(1, round(fps))), "-f", "null", "-",
-        ],
-        check=True,
-    )  # fmt: skip
+def bare_x264(frames: Sequence[VideoFrame], fps: float, settings: Export = EXPORT) -> int:
+    """x264 and nothing else, with the settings of the export: frames from memory, one thread, the packets are thrown away. Gives the
+    number of bytes."""
+    scale = 1000
+    timing = Timing(len(frames), len(frames) * scale, round(fps * scale))
+    due = keyframe_due(timing, settings)
+    context: Any = av.CodecContext.create("libx264", "w")
+    context.width, context.height, context.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
+    context.thread_count, context.thread_type = 1, "NONE"
+    context.framerate, context.time_base = Fraction(timing.fps).limit_denominator(10_000), Fraction(1, timing.timescale)
+    context.options = {name: str(value) for name, value in x264_options(timing, settings).items()}
+    written, keyframe = 0, -math.inf
+    for n, frame in enumerate(frames):
+        frame.pts, frame.time_base = n * scale, context.time_base
+        key = n / timing.fps - keyframe >= due
+        frame.pict_type = PictureType.I if key else PictureType.NONE
+        keyframe = n / timing.fps if key else keyframe
+        written += sum(packet.size for packet in context.encode(frame))
+    return written + sum(packet.size for packet in context.encode(None))

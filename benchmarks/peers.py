@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from floors import FPS, bare_x264, cost, decode, draw_video, write_raw
+from av.video.frame import VideoFrame
+from floors import FPS, bare_x264, cost, decode, draw_video, frames_between
 from rich.console import Console
 from scenedetect import AdaptiveDetector, detect, split_video_ffmpeg
 
@@ -216,22 +217,21 @@ def lay_out_weights(folder: Path) -> Path:
     return folder
 
 
-def kept_cost(videos: list[Path], out: Path, folder: Path) -> Callable[[], float]:
+def kept_cost(videos: list[Path], out: Path) -> Callable[[], float]:
     """A measurement of the bare x264 cost of all frames that a corpus exported: each video's first clip, times its frames."""
     index, clips = exported(out), pd.concat([pd.read_parquet(p) for p in sorted(out.glob("clips/*.parquet"))])
     sources = pd.concat([pd.read_parquet(p) for p in sorted(out.glob("sources/*.parquet"))]).set_index("source_id")
     index = index.merge(clips[["clip_id", "source_id"]], on="clip_id")
-    samples: list[tuple[Path, tuple[int, int], float, float]] = []
-    for n, (source_id, rows) in enumerate(index.groupby("source_id")):
+    samples: list[tuple[list[VideoFrame], float, float]] = []
+    for source_id, rows in index.groupby("source_id"):
         video = next(v for v in videos if v.name == Path(sources.loc[source_id, "rel_path"]).name)
         first = rows.iloc[0]
-        raw = folder / f"{n}.yuv"
         end = min(first["end_frame"], first["start_frame"] + 6 * FPS)
-        size = write_raw(video, raw, first["start_frame"], end)
-        samples.append((raw, size, float(first["fps"]), rows["num_frames"].sum() / (end - first["start_frame"])))
+        frames = frames_between(video, first["start_frame"], end)
+        samples.append((frames, float(first["fps"]), rows["num_frames"].sum() / len(frames)))
 
     def measure() -> float:
-        return sum(times * cost(partial(bare_x264, raw, size, fps)) for raw, size, fps, times in samples)
+        return sum(times * cost(partial(bare_x264, frames, fps)) for frames, fps, times in samples)
 
     return measure
 
@@ -256,7 +256,7 @@ def compare(folder: Path, arguments: argparse.Namespace, rounds: int, seconds: i
     tiny = folder / "tiny.mp4"
     encode((texture(64, 64, 1) for _ in range(75)), tiny, FPS, gop=FPS)
     by_engine(videos, "encode", folder / "encode")
-    kept = kept_cost(videos, folder / "encode", folder)
+    kept = kept_cost(videos, folder / "encode")
     networks = lay_out_weights(folder / "networks")
     done: dict[str, list[float]] = {}
     clips: dict[str, int] = {}

@@ -108,7 +108,7 @@ def text(path: Path, threads: int) -> int:
     from curation.decode import open_source
     from curation.pixels import FrameMaker
     from models.text_detector.detector import TextDetector
-    from schemas.recipe import Text
+    from schemas.recipe_learned import Text
 
     settings = Text()
     detector = TextDetector(long_side=settings.long_side, min_score=settings.min_score)

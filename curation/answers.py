@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from curation.corpus import part_name
 from curation.storage import Store, storage_errors
-from schemas.chat import Answer, Ask, ChatModel, Usage
+from schemas.chat import Answer, Ask, ChatModel, Unanswered, Usage
 from schemas.ids import canonical, digest
 
 FOLDER = "answers"
@@ -157,9 +157,9 @@ def _row(line: bytes) -> dict[str, Any] | None:
 class KeepingChat:
     """A chat model of which nothing is asked twice: see :class:`schemas.chat.ChatModel`.
 
-    Kept are answers and refusals. A failure may pass, and is not kept: whatever asks the same next, such as a run that does a part over
-    which was stopped halfway, asks the model again. A part that is committed with a failure stays as it is. A question that is under way
-    is not asked again either: who asks it too gets the same answer.
+    Kept are answers and refusals, not failures: whatever asks the same next asks the model again. Where a failure may pass, nobody is to
+    go on without the answer, for what were made then would stay: :meth:`ask` raises, after the other answers have come and are kept.
+    A question that is under way is not asked again either: who asks it too gets the same answer.
     """
 
     def __init__(self, chat: ChatModel, kept: KeptAnswers) -> None:
@@ -183,6 +183,7 @@ class KeepingChat:
         return self._chat.usage
 
     async def ask(self, asks: Sequence[Ask], on_answer: Callable[[int, Answer], None] | None = None) -> list[Answer]:
+        """As the model; but raises Unanswered where an answer failed for a reason that may pass."""
         found: dict[int, Answer] = {}
 
         def take(place: int, answer: Answer) -> None:
@@ -207,6 +208,10 @@ class KeepingChat:
             await self._ask_fresh(asks, fresh, take)
         for place, future in again.items():
             take(place, self._same(await asyncio.shield(future)))
+        lacking = next((answer for answer in found.values() if answer.may_pass), None)
+        if lacking is not None:
+            # An equal question of somebody else is counted there.
+            raise Unanswered(sum(found[place].may_pass for place in fresh.values()), f"{self.name}: {lacking.error}")
         return [found[place] for place in range(len(asks))]
 
     async def close(self) -> None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from curation.frame_note import SUFFIX, FrameNote, Frames
+from curation.regular import NotRegularError, check_regular
 from curation.storage import storage_errors
 from schemas.errors import ErrorCode
 from schemas.recipe import Scan
@@ -27,6 +29,7 @@ RESULT_FILE = "result.json"
 STILLS_FILE = "stills.bin"
 HASH_FILE = "sha256.txt"
 ATTEMPT_FILE = "attempts.json"
+FRAMES_FILE = f"scan{SUFFIX}"
 CHUNK = 1 << 22
 
 
@@ -52,7 +55,13 @@ class Job:
 
 
 def sha256_of(path: Path, alive: Callable[[], None] = lambda: None) -> str:
-    """Hex SHA-256 of a file's content, read in pieces; ``alive`` is called after each."""
+    """Hex SHA-256 of a file's content, read in pieces; ``alive`` is called after each.
+
+    Raises:
+        NotRegularError: a pipe would be waited for, and a device has no end.
+        OSError: it cannot be read.
+    """
+    check_regular(path)
     state = hashlib.sha256()
     with path.open("rb") as handle:
         while chunk := handle.read(CHUNK):
@@ -92,7 +101,7 @@ def run(job: Job, network: ShotNetwork | None = None) -> dict[str, Any]:
     """Scan one segment into ``job.folder`` and say shortly what came of it. The result file appears last and whole.
 
     Returns:
-        Counts for the run's record: frames decoded in vain, CPU seconds by kind of work.
+        CPU seconds by kind of work, for the run's record. The frames are in ``FRAMES_FILE``.
     """
     from curation.opening import SourceFailure, quiet_decoder
     from curation.scan import ScanResult, scan_source
@@ -107,8 +116,13 @@ def run(job: Job, network: ShotNetwork | None = None) -> dict[str, Any]:
     settings = Scan.model_validate(job.settings)
     sha256: str | None = None
     size: int | None = None
-    with (folder / STALL_FILE).open("w", encoding="utf-8") as log:
+    with FrameNote(folder / FRAMES_FILE) as note, (folder / STALL_FILE).open("w", encoding="utf-8") as log:
         watch = Watch(settings.stall_s, log)
+
+        def frame_done() -> None:
+            note.count()
+            watch.alive()
+
         try:
             try:
                 sha256 = sha256_of(path, watch.alive) if job.hash else None
@@ -133,7 +147,7 @@ def run(job: Job, network: ShotNetwork | None = None) -> dict[str, Any]:
                             threads=job.threads,
                             piece=Piece(job.from_s, job.to_s),
                             network=network,
-                            alive=watch.alive,
+                            alive=frame_done,
                         )
         except SourceFailure as failure:
             result = ScanResult(failed_source(failure.code, failure.message))
@@ -141,9 +155,13 @@ def run(job: Job, network: ShotNetwork | None = None) -> dict[str, Any]:
             result = ScanResult(failed_source(ErrorCode.CRASHED, "the decoder ran out of memory"))
         finally:
             watch.stop()
+            note.save()
+        if result.source["frames_decoded"] is not None:
+            own, seams = result.source["frames_decoded"], result.source["frames_run_up"]
+            note.settle(Frames(used=own, run_up=seams, again=result.rescanned_frames))
     result.source.update(source_id=ids.source_id(job.rel_path, sha256), sha256=sha256, bytes=size)
     write_result(folder, result.source, result.transitions, result.clips, result.segment)
-    return {"rescanned_frames": result.rescanned_frames, "cpu_s": result.seconds}
+    return {"cpu_s": result.seconds}
 
 
 def _unreadable(error: OSError) -> tuple[ErrorCode, str]:
@@ -153,6 +171,8 @@ def _unreadable(error: OSError) -> tuple[ErrorCode, str]:
         return ErrorCode.NO_PERMISSION, "the file may not be read by this user"
     if isinstance(error, IsADirectoryError):
         return ErrorCode.UNSUPPORTED, "this is a folder, not a file"
+    if isinstance(error, NotRegularError):
+        return ErrorCode.UNSUPPORTED, str(error)
     return ErrorCode.READ_FAILED, f"reading failed: {error.strerror or error}"
 
 

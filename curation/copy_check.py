@@ -1,49 +1,79 @@
 """The proof that a stream copy shows what its source shows, at as little decoding as a proof needs.
 
-A codec keyframe that resets all references makes what follows a function of the packets alone. Where the scan decoded the source
-without a fault, it has already decoded exactly these packets in this order; so it is enough that the file holds the same bytes at the
-same times, that a decoder which starts there finds its feet, and that the pictures keep their size and format wherever the stream may
-change them. After a scan with faults the first frame and everything from the last clean start to the end are decoded besides, and
-where the first keyframe does not reset all references, all of it is decoded and compared with the source, frame by frame.
+Where the scan decoded the source without a fault, it has already decoded exactly these packets in this order. If no frame of the copy
+can depend on anything else, what it shows is a function of the packets alone; so it is enough that the file holds the same bytes at
+the same times, that a decoder which starts there finds its feet, and that the pictures keep their size and format, as headers tell.
+Where the first keyframe only promises that nothing after it needs what came before, the promise is put to the test: all frames up to
+the next such keyframe, its leading frames included, are decoded and compared with the source's; what follows that keyframe rests on
+the same promise, and on frames that were compared. After a scan with faults the first frame and everything from the last clean start
+to the end are decoded, or, without a clean first keyframe, everything is compared.
 """
 
 from __future__ import annotations
 
+import heapq
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import av
 import av.container
+import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from curation.keyframes import sequence_sets, starts_afresh
-from curation.opening import OPEN_OPTIONS
+from curation import av1_frames, hevc_references, vp9_frames
+from curation.keyframes import promises_all, sequence_sets, starts_afresh
+from curation.nal_units import NAL_CODECS, header_units, length_size, units
+from curation.opening import OPEN_OPTIONS, open_container
 from curation.pipe_formats import PC
 from curation.spans import Ledger, SeekFailed, SourceSpan, sought_frames
 
-HEADER_ONLY = {"skip_frame": "all", "probesize": "32"}
-"""Opening decodes frames to learn the pixel format and how far frames are reordered: up to 40 ms at 1080p. These options leave that
-out. A decoder opened so learns the order of showing as it goes, like that of a reader who does not look ahead."""
+HEADER_ONLY = {"codec_whitelist": "none"}
+"""Opening decodes frames to learn the pixel format and how far frames are reordered: 10 to 40 ms at 1080p. Where it may use no decoder
+it goes without. A decoder opened so learns the order of showing as it goes, like that of a reader who does not look ahead."""
 _HEAD = 8
-"""Packets decoded at the beginning of a copy: as many as FFmpeg looks at to learn how far frames are reordered."""
+"""Packets decoded at the beginning of a copy at most: as many as FFmpeg looks at to learn how far frames are reordered."""
 _UNSEEN = {"skip_loop_filter": "all"}
 """For frames whose pixels nobody looks at: the order and completeness of the output do not depend on it."""
-_SELF_TOLD = ("mov,mp4", "matroska")
-"""Containers that store every frame's time of showing and the parameter sets, so that nothing must be decoded to know them."""
-_SELF_TOLD_CODECS = ("h264", "hevc", "av1")
-_FORM_BY_GROUP = ("h264", "hevc")
-"""Codecs whose parameter sets, and so the size of the picture, may change at keyframes only (Rec. ITU-T H.264, 7.4.1.2.1; H.265,
-7.4.2.4.2). Frames of VP9 and AV1 may differ in size from those they refer to."""
+_SELF_TOLD = ("mov,mp4", "matroska", "mpegts", "flv")
+"""Containers that give every frame's time of showing, and the parameter sets of ``_SELF_TOLD_CODECS``, without a decoder."""
+_SELF_TOLD_CODECS = ("h264", "hevc", "vp9", "av1")
+_ONE_FORM = {"vp9": vp9_frames.one_form, "av1": av1_frames.one_form}
+"""Codecs of which any frame may differ in form from those it refers to, with what reads it from the frames' headers. In H.264 and
+HEVC, form is told by parameter sets, and may change at keyframes only (Rec. ITU-T H.264, 7.4.1.2.1; H.265, 7.4.2.4.2)."""
 
 Size = tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Packets in decoding order as their container stores them."""
+
+    extradata: bytes | None
+    packets: Sequence[bytes]
+
+    def same_as(self, other: Stored, codec: str) -> bool:
+        """Whether a decoder sees the same in both, however they separate units and repeat parameter sets that their headers hold."""
+        if self.packets == other.packets:
+            return True
+        return codec in NAL_CODECS and self._content(codec) == other._content(codec)
+
+    def _content(self, codec: str) -> tuple[set[bytes], list[list[bytes]]]:
+        sets = set(header_units(codec, self.extradata))
+        size = length_size(codec, self.extradata)
+        return sets, [[unit for unit in units(packet, size) if unit not in sets] for packet in self.packets]
+
+
 class CopyRefused(Exception):
     """Why a span cannot be copied exactly, in words that complete "it cannot be copied: "."""
+
+
+class _ShowsOther(CopyRefused):
+    """The copy was compared with the source and shows something else: no other way of opening it will help."""
 
 
 def open_headers(path: Path, codec: str) -> av.container.InputContainer | None:
@@ -65,33 +95,40 @@ def check_copy(
     shown: Sequence[int],
     ledger: Ledger,
     *,
-    same: Sequence[bytes] | None = None,
+    same: Stored | None = None,
     source: SourceSpan | None = None,
 ) -> Size:
     """(width, height) of the mp4, after checking that it shows frames at exactly these ticks, all 4:2:0, 8-bit, of one size.
 
     Args:
-        same: the packets in decoding order, where the scan decoded them without a fault and the first resets all references.
-        source: compare every frame with those of this span; None where the first packet resets all references.
+        same: the packets as the source stores them, where the scan decoded them without a fault.
+        source: compare frames with those of this span; None where they cannot depend on what is not in the copy.
 
     Raises:
         CopyRefused: the copy is not exact.
     """
-    options = dict(OPEN_OPTIONS)
     if same is not None:
         try:
-            with av.open(f"file:{out}", options=options | HEADER_ONLY) as container:
+            with av.open(f"file:{out}", options=OPEN_OPTIONS | HEADER_ONLY) as container:
                 stream, packets = _packets(container, shown)
-                if [bytes(packet) for packet in packets] == list(same):
-                    return _one_size(_check_runs(stream, packets, _HEAD, len(packets), ledger))
-        except (av.error.FFmpegError, CopyRefused):
+                codec, extradata = _told(stream)
+                if same.same_as(Stored(extradata, [bytes(packet) for packet in packets]), codec):
+                    return _one_size(_check_beginning(stream, packets, source, ledger))
+        except _ShowsOther:
+            raise
+        except (av.error.FFmpegError, CopyRefused, SeekFailed):
             pass  # a reader that looks ahead may manage: see below
     try:
-        with av.open(f"file:{out}", options=options) as container:
+        with av.open(f"file:{out}", options=dict(OPEN_OPTIONS)) as container:
             stream, packets = _packets(container, shown)
             if source is not None:
-                return _one_size(_check_run(stream, packets, _fingerprints(source, ledger), ledger))
-            return _one_size(_check_runs(stream, packets, 1, _last_clean_start(stream, packets), ledger))
+                truth = sought_frames(source, source.start_pts - 1, ledger)
+                return _one_size(_check_run(stream, packets, ledger, truth=truth))
+            tail = _last_clean_start(stream, packets)
+            sizes = _check_run(stream, packets[tail:], ledger)
+            if tail:
+                sizes |= _check_run(stream, packets[:1], ledger) | _check_forms(stream, packets, ledger)
+            return _one_size(sizes)
     except (av.error.FFmpegError, SeekFailed) as error:
         raise CopyRefused("the copy does not decode") from error
 
@@ -108,7 +145,7 @@ def _packets(
     stream.thread_type = "NONE"
     stream.codec_context.thread_count = 1
     packets = [packet for packet in container.demux(stream) if packet.size]
-    if sorted(packet.pts for packet in packets if packet.pts is not None) != list(shown):
+    if sorted(_pts(packet) for packet in packets) != list(shown):
         raise CopyRefused("the copied packets do not keep their times")
     return stream, packets
 
@@ -123,84 +160,144 @@ def _last_clean_start(stream: VideoStream, packets: Sequence[Packet[VideoStream]
     """Position of the last packet from which decoding may start without missing anything; 0 is one."""
     least: int | None = None  # shown first from here on
     for at in range(len(packets) - 1, 0, -1):
-        pts = packets[at].pts
-        assert pts is not None
+        pts = _pts(packets[at])
         least = pts if least is None else min(least, pts)
-        if pts == least and _starts_afresh(stream, packets[at]):
+        if pts == least and packets[at].is_keyframe and starts_afresh(*_told(stream), bytes(packets[at])):
             return at
     return 0
 
 
-def _check_runs(
-    stream: VideoStream, packets: Sequence[Packet[VideoStream]], head: int, tail: int, ledger: Ledger
-) -> set[Size]:  # fmt: skip
-    """Decode the first ``head`` packets, those from ``tail`` on, and where there are several parameter sets, of the others each
-    that may bring another form of picture.
+def _check_beginning(
+    stream: VideoStream, packets: Sequence[Packet[VideoStream]], source: SourceSpan | None, ledger: Ledger
+) -> set[Size]:
+    """Decode as much as a proof needs of packets that the scan has decoded without a fault.
 
     Raises:
         CopyRefused: as :func:`_check_run`.
     """
-    if tail <= head or stream.codec_context.codec.canonical_name not in _FORM_BY_GROUP:
-        return _check_run(stream, packets, None, ledger)
-    context = stream.codec_context
-    sets = sequence_sets(context.codec.canonical_name, context.extradata, map(bytes, packets))
-    middle = [at for at in range(head, tail) if len(sets) != 1 and _starts_afresh(stream, packets[at])]
-    runs = [packets[:head], *([packets[at]] for at in middle), packets[tail:]]
-    return {size for run in runs if run for size in _check_run(stream, run, None, ledger)}
+    codec, extradata = _told(stream)
+    if source is not None:
+        truth = sought_frames(
+            source, source.start_pts - 1, ledger, lambda path: open_headers(path, codec) or open_container(path)
+        )
+        sizes = _check_run(stream, packets[: _next_promise(stream, packets)], ledger, truth=truth)
+    else:
+        depth = reordering([_pts(packet) for packet in packets])
+        told = hevc_references.reordering(extradata, bytes(packets[0])) if codec == "hevc" else None
+        head = 1 if codec in _ONE_FORM or (told is not None and told >= depth) else _HEAD
+        sizes = _check_run(stream, packets[:head], ledger, enough=depth)
+    return sizes | _check_forms(stream, packets, ledger)
 
 
-def _starts_afresh(stream: VideoStream, packet: Packet[VideoStream]) -> bool:
-    context = stream.codec_context
-    return packet.is_keyframe and starts_afresh(context.codec.canonical_name, context.extradata, bytes(packet))
+def _next_promise(stream: VideoStream, packets: Sequence[Packet[VideoStream]]) -> int:
+    """Position after the next keyframe that promises to need nothing before it, and after its leading frames; the end without one."""
+    times = [_pts(packet) for packet in packets]
+    for key in range(1, len(packets)):
+        if packets[key].is_keyframe and promises_all(*_told(stream), bytes(packets[key])):
+            end = next((at for at in range(key + 1, len(packets)) if times[at] > times[key]), len(packets))
+            if end == len(packets) or max(times[:end]) < min(times[end:]):
+                return end
+    return len(packets)
+
+
+def _check_forms(stream: VideoStream, packets: Sequence[Packet[VideoStream]], ledger: Ledger) -> set[Size]:
+    """Decode each packet that may bring another form of picture than the first; the sizes of those.
+
+    Raises:
+        CopyRefused: as :func:`_check_run`.
+    """
+    codec, extradata = _told(stream)
+    data = [bytes(packet) for packet in packets]
+    if codec in _ONE_FORM:
+        return set() if _ONE_FORM[codec](data) else _check_run(stream, packets, ledger)
+    if len(sequence_sets(codec, extradata, data)) == 1:
+        return set()
+    doubtful = [packet for packet in packets if packet.is_keyframe and starts_afresh(codec, extradata, bytes(packet))]
+    return {size for packet in doubtful for size in _check_run(stream, [packet], ledger)}
 
 
 def _check_run(
-    stream: VideoStream, run: Sequence[Packet[VideoStream]], truth: Iterator[bytes] | None, ledger: Ledger
-) -> set[Size]:  # fmt: skip
+    stream: VideoStream,
+    run: Sequence[Packet[VideoStream]],
+    ledger: Ledger,
+    *,
+    truth: Iterator[tuple[VideoFrame, int]] | None = None,
+    enough: int | None = None,
+) -> set[Size]:
     """Decode packets that start cleanly; the sizes of their frames.
+
+    Args:
+        truth: the source's frames, to compare with.
+        enough: stop where a decoder that has begun to give frames holds back as many, for then the others will come in order too.
 
     Raises:
         CopyRefused: not one good frame for each packet, in the order of showing, or not those of ``truth``.
     """
     if truth is None and not stream.codec_context.is_open:
         stream.codec_context.options = dict(_UNSEEN)
-    times = sorted(packet.pts for packet in run if packet.pts is not None)
     sizes: set[Size] = set()
-    count = 0
-    for frame in _decoded(stream, run):
+    waiting: list[int] = []
+    last = -1
+    for frame in _decoded(stream, run, waiting, enough):
         ledger.frames += 1
-        if count >= len(times) or frame.pts != times[count] or frame.is_corrupt:
+        if not waiting or frame.pts != heapq.heappop(waiting) or frame.pts <= last or frame.is_corrupt:
             raise CopyRefused("the copy does not decode to one good frame for each packet, in the order of showing")
+        last = frame.pts
         if frame.format.name != "yuv420p" or int(frame.color_range) == PC:
             raise CopyRefused("the picture is not 8-bit 4:2:0 in limited range")
-        if truth is not None and next(truth, None) != fingerprint(frame):
-            raise CopyRefused("frames refer to others before the span, so that the copy would show other pictures")
+        if truth is not None and not _same_picture(frame, next(truth, (None,))[0]):
+            raise _ShowsOther("frames refer to others before the span, so that the copy would show other pictures")
         sizes.add((frame.width, frame.height))
-        count += 1
-    if count != len(times):
+    if waiting:
         raise CopyRefused("some frames of the copy never come out of the decoder")
     return sizes
 
 
-def _decoded(stream: VideoStream, packets: Sequence[Packet[VideoStream]]) -> Iterator[VideoFrame]:
+def _decoded(
+    stream: VideoStream, run: Sequence[Packet[VideoStream]], waiting: list[int], enough: int | None
+) -> Iterator[VideoFrame]:
+    """The frames of packets, whose times are put on the heap ``waiting`` as they go in."""
     context: Any = stream.codec_context
-    for packet in packets:
-        yield from context.decode(packet)
+    given = 0
+    for fed, packet in enumerate(run, start=1):
+        heapq.heappush(waiting, _pts(packet))
+        frames = context.decode(packet)
+        given += len(frames)
+        yield from frames
+        if frames and enough is not None and fed - given >= enough:
+            break
     yield from context.decode(None)
     context.flush_buffers()
 
 
-def _fingerprints(source: SourceSpan, ledger: Ledger) -> Iterator[bytes]:
-    """Of the source's frames, decoded from a keyframe before the copied one, so that nothing they refer to is missing."""
-    for frame, _ in sought_frames(source, source.start_pts - 1, ledger):
-        yield fingerprint(frame)
+def reordering(times: Sequence[int]) -> int:
+    """Most packets that are stored before one and shown after it; ``times`` of showing are in decoding order."""
+    seen: list[int] = []
+    most = 0
+    for n, time in enumerate(times):
+        at = bisect_left(seen, time)
+        seen.insert(at, time)
+        most = max(most, n - at)
+    return most
 
 
-def fingerprint(frame: VideoFrame) -> bytes:
-    """Hash of a planar 8-bit frame's pixels, without the padding of its rows."""
-    digest = blake2b(digest_size=16)
-    for plane in frame.planes:
-        data = memoryview(plane)
-        for row in range(plane.height):
-            digest.update(data[row * plane.line_size : row * plane.line_size + plane.width])
-    return digest.digest()
+def _pts(packet: Packet[VideoStream]) -> int:
+    assert packet.pts is not None
+    return packet.pts
+
+
+def _told(stream: VideoStream) -> tuple[str, bytes | None]:
+    """(codec, extradata) of a stream."""
+    return stream.codec_context.codec.canonical_name, stream.codec_context.extradata
+
+
+def _same_picture(one: VideoFrame, other: VideoFrame | None) -> bool:
+    """Whether two planar 8-bit frames have equal pixels, the padding of rows apart."""
+    if other is None or (one.width, one.height, one.format.name) != (other.width, other.height, other.format.name):
+        return False
+    return all(np.array_equal(_pixels(a), _pixels(b)) for a, b in zip(one.planes, other.planes, strict=True))
+
+
+def _pixels(plane: Any) -> np.ndarray:
+    """(h, w) uint8."""
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]

@@ -7,25 +7,24 @@ file exists; readers see a part only through that file, so what a killed run lef
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from curation.environment import engine_version, environment
 from curation.forgotten import refuse_unfinished
+from curation.lock import hold
+from curation.run_records import write_record
 from curation.storage import Store, storage_errors
-from schemas.errors import CorpusBusyError, UsageError
+from schemas.errors import UsageError
 from schemas.ids import fingerprint
 from schemas.recipe import CurateRecipe
 from schemas.tables import FORMAT_VERSION, TABLES
 
-SCAN_VERSION = 3
+SCAN_VERSION = 4
 """Raised when the scan's algorithm changes what it writes; part of the corpus fingerprint."""
 
 FEATURE_TABLES = ("text", "embeddings", "scores")
@@ -164,11 +163,8 @@ class Corpus:
         self.store.commit_table(self.path(table, part, name), pa.Table.from_pylist(rows, schema=schema))
 
     def write_run(self, record: dict[str, Any]) -> str:
-        """Keep what one run did: timings and counts, the only place where time of day is written."""
-        now = datetime.now(UTC)
-        path = f"runs/{now:%Y%m%dT%H%M%SZ}-{os.urandom(3).hex()}.json"
-        self.store.commit_bytes(path, _pretty(record))
-        return path
+        """Keep what one run did; gives the record's path."""
+        return write_record(self.store, record)
 
     @contextlib.contextmanager
     def writing(self, what: str) -> Iterator[None]:
@@ -179,33 +175,6 @@ class Corpus:
         with hold(self.store, what):
             refuse_unfinished(self.store)
             yield
-
-
-@contextlib.contextmanager
-def hold(store: Store, what: str) -> Iterator[None]:
-    """The writer's lock on a corpus folder, which need not be a corpus yet."""
-    path = store.local / ".lock" if store.local is not None else store.scratch() / "lock"
-    with storage_errors(f"Creating `{path}`"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a+", encoding="utf-8")
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.seek(0)
-            raise CorpusBusyError(
-                f"`{store.uri}` is being written by another process ({handle.read().strip() or 'unknown'}).",
-                fix="Wait for it, or stop it; nothing it has finished is lost.",
-            ) from None
-        handle.truncate(0)
-        handle.write(
-            f"{what}, process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        )
-        handle.flush()
-        try:
-            yield
-        finally:
-            handle.truncate(0)
 
 
 def check_target(store: Store) -> None:

@@ -76,8 +76,11 @@ class CutResult:
     """Source and result frames decoded for this cut, run-ups and checks included."""
 
 
-def cut_clip(clip: ClipToCut, settings: Export, out: Path) -> CutResult:
+def cut_clip(clip: ClipToCut, settings: Export, out: Path, ledger: Ledger | None = None) -> CutResult:
     """Write ``clip`` to ``out`` as mp4, the same bytes each time, and say what is in it.
+
+    Args:
+        ledger: counts the frames that are decoded, also of a cut that fails.
 
     Raises:
         SourceFailure: the source does not open.
@@ -87,9 +90,8 @@ def cut_clip(clip: ClipToCut, settings: Export, out: Path) -> CutResult:
     """
     scratch = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
     sound = scratch.with_suffix(".pcm")
-    ledger = Ledger()
     try:
-        result = _cut(clip, settings, scratch, sound, ledger)
+        result = _cut(clip, settings, scratch, sound, ledger or Ledger())
         scratch.replace(out)
     finally:
         for path in (scratch, sound):

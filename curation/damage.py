@@ -21,8 +21,8 @@ class Damage:
     of pictures the frames shown before it still count as damaged. A stream that refreshes gradually has none after its first frame:
     there damage lasts to the end.
 
-    What decoders do not see is not seen here either: the arithmetic decoders of VP8, VP9 and HEVC turn flipped bits into other pictures
-    without a word, as long as headers and lengths still make sense.
+    What decoders do not see is not seen here either: arithmetic decoders turn flipped bits into other pictures without a word, as long
+    as headers and lengths still make sense. VP8 and MJPEG hardly ever complain, HEVC, VP9 and AV1 in part.
     """
 
     def __init__(self, tally: Tally) -> None:

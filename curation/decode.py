@@ -18,11 +18,12 @@ from av.video.stream import VideoStream
 
 from curation.damage import Damage
 from curation.frames import Frame
+from curation.instants import newest_instant
 from curation.opening import SourceFailure, open_container
 from curation.pixels import FrameMaker
 from curation.probe import probe, video_stream
 from curation.segments import NEVER, RUN_UP_S, SOUND_S, WHOLE, Piece, packets_before
-from curation.tally import HOLE, Tally
+from curation.tally import GAP, HOLE, Tally
 from schemas.errors import ErrorCode
 
 MAX_SIDE = 16384
@@ -30,6 +31,13 @@ MAX_SIDE = 16384
 
 _HELD_BACK = 64
 """Packets that a decoder may take before it gives the frame of the first, at most: reordering and frame threads."""
+
+_EXPLICIT = {"hevc": {"err_detect": "explode"}}
+"""FFmpeg's decoder of HEVC keeps most errors to itself unless it is told to refuse such frames. Those of H.264, VP9 and MPEG-4 tell
+no more with this option (measured with flipped bits), and sound files with open groups of pictures decode as before."""
+
+_ONE_EACH = ("h264", "hevc", "av1")
+"""Codecs of which every packet gives a frame. VP8 and MPEG-4 have packets that show nothing on purpose."""
 
 Decoded = tuple[VideoFrame, int | None, int | None]
 """A frame, the number of its packet in decoding order where that is known, and that of a faulty packet since the frame before."""
@@ -59,7 +67,15 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         try:
             self._stream = video_stream(self._container)
             self._stream.thread_type = "AUTO" if threads != 1 else "NONE"
-            self._stream.codec_context.thread_count = threads
+            context = self._stream.codec_context
+            context.thread_count = threads
+            context.options = dict(_EXPLICIT.get(context.codec.canonical_name, {}))
+            self._begins = None if context.options else -NEVER
+            """Time stamp from which refused packets are faults: a recording may begin anywhere, and what is shown before its first
+            codec keyframe refers to what it never had."""
+            self._one_each = context.codec.canonical_name in _ONE_EACH
+            self._numbers: dict[int, int] = {}  # time stamp → number, of packets whose frames are not out yet
+            self._faulty: set[int] = set()  # numbers of packets that were refused
             assert self._stream.time_base is not None
             self.audio = next(iter(self._container.streams.audio), None)
             """The sound that belongs to the picture, or None."""
@@ -139,7 +155,7 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         tally, damage, step = self.tally, self._damage, self.header.step
         lower, upper = self.bounds
         end = upper + int(RUN_UP_S / self.header.time_base)
-        hole = HOLE * step
+        gap, hole = GAP * step, HOLE * step
         last: int | None = None
         for index, (frame, number, fault) in enumerate(self._all_frames()):
             pts = frame.pts
@@ -148,8 +164,10 @@ class SourceReader(AbstractContextManager["SourceReader"]):
                 pts = 0 if last is None else last + step
             owned = lower <= pts < upper
             if last is not None:
-                if pts - last > hole:
-                    damage.hole()
+                if pts - last > gap:
+                    fault = self._swallowed(last, pts, fault)
+                    if pts - last > hole:
+                        damage.hole()
                 if owned and last >= lower:
                     tally.note_gap(pts - last)
             last = pts
@@ -172,16 +190,20 @@ class SourceReader(AbstractContextManager["SourceReader"]):
             if pts >= end:
                 tally.run_up += self._in_hand
                 break
+        else:
+            if last is not None:
+                self._swallowed(last, NEVER, None)
         tally.settle(self.header if self._piece == WHOLE else None)
 
     def frames(self, luma_rate: float = 2.0) -> Iterator[Frame]:
         """Yield every frame as detectors and signals see it, with the native luma plane at ``luma_rate`` instants a second."""
         maker = FrameMaker(self.probe)
-        tick: int | None = None
+        num, den = self.probe.time_base.as_integer_ratio()
+        newest: int | None = None
         for frame, index, pts in self.decoded():
-            now = int(float(pts * self.probe.time_base) * luma_rate // 1)
-            yield maker.make(frame, index, pts, with_luma=now != tick)
-            tick = now
+            now = newest_instant(pts * num / den, luma_rate)
+            yield maker.make(frame, index, pts, with_luma=now != newest)
+            newest = now
 
     def _all_packets(self) -> Iterator[Packet]:
         """Packets of all streams, from the first or from the codec keyframe where the piece's run-up begins."""
@@ -228,21 +250,25 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         yield empty
 
     def _decode_packets(self) -> Iterator[Decoded]:
-        numbers: dict[int, int] = {}  # time stamp → number of the packet, of packets whose frames are not out yet
+        numbers = self._numbers
         fault: int | None = None
         for number, packet in enumerate(self._packets):
-            if packet.pts is not None:
+            if packet.pts is not None and not packet.is_discard:  # an edit list leaves those out
                 numbers[packet.pts] = number
                 if len(numbers) > _HELD_BACK:
                     del numbers[next(iter(numbers))]
+            if self._begins is None and packet.is_keyframe:
+                self._begins = -NEVER if packet.pts is None else packet.pts
             faulty = packet.is_corrupt
             frames: list[VideoFrame] = []
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
-                faulty = True
-            if faulty and self._book_fault(packet.pts):
-                fault = number if fault is None else fault
+                faulty = self._begins is not None and (packet.pts is None or packet.pts >= self._begins)
+            if faulty:
+                self._faulty.add(number)
+                if self._book_fault(packet.pts):
+                    fault = number if fault is None else fault
             self.tally.decoded += len(frames)
             self._in_hand = len(frames)
             for frame in frames:
@@ -259,6 +285,25 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         lower, upper = self.bounds
         self.tally.errors += pts is None or lower <= pts < upper
         return pts is None or pts >= self._key_pts
+
+    def _swallowed(self, last: int, pts: int, fault: int | None) -> int | None:
+        """The first faulty packet before a frame, after a look at the gap before it: a packet that belongs there gave no frame, though
+        the decoder has not refused it. That of AV1 does so where it refuses the packet when it works with one thread.
+        """
+        if not self._one_each:
+            return fault
+        step = self.header.step
+        # The second of two fields that are packets of their own is shown half a step after the first.
+        first = last + step * 9 // 10
+        left = {
+            stamp: number
+            for stamp, number in self._numbers.items()
+            if first <= stamp < pts and number not in self._faulty
+        }
+        if not left or NEVER > pts > max(left) + HOLE * step:
+            return fault  # a clock that was set forward: those frames come later, with time stamps that run backwards
+        numbers = [number for stamp, number in left.items() if self._book_fault(stamp)]
+        return min([*numbers, *([] if fault is None else [fault])], default=None)
 
     def _first_frames(self) -> list[Decoded]:
         self._rest = self._decode_packets()

@@ -14,7 +14,7 @@ from curation.storage import storage_errors
 from schemas.ids import fingerprint
 from schemas.recipe import Export
 
-CUT_VERSION = 2
+CUT_VERSION = 3
 """Raised when the same settings would cut other bytes."""
 CUT_COLUMNS = tuple(field.name for field in fields(CutResult))
 """Columns of a shard's index that hold what came of a cut. A clip that is taken over keeps what its cut cost: the bytes of an index

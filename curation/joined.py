@@ -31,7 +31,7 @@ def joined_name(table: str, column: str) -> str:
     return column if not prefix or column.startswith(prefix) else f"{prefix}_{column}"
 
 
-VECTORS = ("embedding",)
+VECTORS = ("embedding", "still_vectors")
 """Columns that no rule can use and that are large: never part of the wide row."""
 
 

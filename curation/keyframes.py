@@ -1,12 +1,16 @@
-"""What packets of H.264 and HEVC tell without being decoded: whether a keyframe resets all references, and which forms pictures have."""
+"""What packets of H.264 and HEVC tell without being decoded: what a keyframe promises, and which forms pictures have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 
-_START_CODE = b"\x00\x00\x01"
-_AVC_IDR = (5,)  # nal_unit_type: Rec. ITU-T H.264, table 7-1
-_HEVC_IDR_OR_BLA = (16, 17, 18, 19, 20)  # nal_unit_type: Rec. ITU-T H.265, table 7-1
+from curation.bits import Bits, NotUnderstood
+from curation.hevc_references import leaves_all_behind
+from curation.nal_units import header_units, length_size, raw, units
+
+_AVC_SEI, _AVC_IDR = 6, 5  # nal_unit_type: Rec. ITU-T H.264, table 7-1
+_HEVC_IDR_OR_BLA, _HEVC_CRA = (16, 17, 18, 19, 20), 21  # nal_unit_type: Rec. ITU-T H.265, table 7-1
+_RECOVERY_POINT = 6  # payloadType: Rec. ITU-T H.264, D.1
 
 
 def starts_afresh(codec: str, extradata: bytes | None, packet: bytes) -> bool:
@@ -16,10 +20,60 @@ def starts_afresh(codec: str, extradata: bytes | None, packet: bytes) -> bool:
     pictures is a keyframe for containers as well.
     """
     if codec == "h264":
-        return any(unit[0] & 0x1F in _AVC_IDR for unit in _units(packet, _length_size(extradata, 4)))
+        return any(unit[0] & 0x1F == _AVC_IDR for unit in units(packet, length_size(codec, extradata)))
     if codec == "hevc":
-        return any(unit[0] >> 1 & 0x3F in _HEVC_IDR_OR_BLA for unit in _units(packet, _length_size(extradata, 21)))
+        return any(unit[0] >> 1 & 0x3F in _HEVC_IDR_OR_BLA for unit in units(packet, length_size(codec, extradata)))
     return True
+
+
+def stands_alone(codec: str, extradata: bytes | None, chosen: Sequence[bytes], left_out: Sequence[bytes]) -> bool:
+    """True where no frame of a copy can depend on what is not in it.
+
+    Args:
+        chosen: the copy's packets in decoding order; the first is a keyframe.
+        left_out: packets stored among the chosen ones that are left out because they are shown before the first.
+    """
+    if starts_afresh(codec, extradata, chosen[0]) and not left_out:
+        return True
+    return codec == "hevc" and leaves_all_behind(extradata, chosen[0], left_out, chosen[1] if len(chosen) > 1 else None)
+
+
+def promises_all(codec: str, extradata: bytes | None, packet: bytes) -> bool:
+    """True where the stream says that what is shown from this packet on needs nothing that is stored before it.
+
+    That is a keyframe which starts afresh, an IRAP picture of HEVC, or a picture of H.264 with a recovery point of no frames' delay
+    and exact match (Rec. ITU-T H.264, D.2.8).
+    """
+    found = list(units(packet, length_size(codec, extradata))) if codec in ("h264", "hevc") else []
+    if codec == "hevc" and any(unit[0] >> 1 & 0x3F == _HEVC_CRA for unit in found):
+        return True
+    if codec == "h264" and any(unit[0] & 0x1F == _AVC_SEI and _recovers_at_once(raw(unit)) for unit in found):
+        return True
+    return starts_afresh(codec, extradata, packet)
+
+
+def _recovers_at_once(sei: bytes) -> bool:
+    """Whether a supplemental enhancement information unit of H.264 (7.3.2.3) holds such a recovery point."""
+    at = 1
+    try:
+        while at < len(sei) - 1:
+            kind, at = _long_number(sei, at)
+            size, at = _long_number(sei, at)
+            if kind == _RECOVERY_POINT:
+                bits = Bits(sei[at : at + size])
+                return bits.golomb() == 0 and bits.flag() and not bits.flag()  # frame count, exact match, broken link
+            at += size
+    except (NotUnderstood, IndexError):
+        pass
+    return False
+
+
+def _long_number(data: bytes, at: int) -> tuple[int, int]:
+    """A number as the sum of bytes, of which all but the last are 255; and the position after it."""
+    number = 0
+    while data[at] == 255:
+        number, at = number + 255, at + 1
+    return number + data[at], at + 1
 
 
 def sequence_sets(codec: str, extradata: bytes | None, packets: Iterable[bytes]) -> set[bytes]:
@@ -27,53 +81,10 @@ def sequence_sets(codec: str, extradata: bytes | None, packets: Iterable[bytes])
 
     Where there is one only, all pictures have one form.
     """
-    kind, at = (33, 21) if codec == "hevc" else (7, 4)
-    size = _length_size(extradata, at)
-    found = set(_header_units(codec, extradata)) if size is not None else set(_units(extradata or b"", None))
+    size = length_size(codec, extradata)
+    found = set(header_units(codec, extradata))
     for packet in packets:
-        found.update(_units(packet, size))
-    number = (lambda unit: unit[0] >> 1 & 0x3F) if codec == "hevc" else (lambda unit: unit[0] & 0x1F)
-    return {unit.rstrip(b"\x00") for unit in found if number(unit) == kind}
-
-
-def _header_units(codec: str, extradata: bytes | None) -> Iterator[bytes]:
-    """The parameter sets in avcC or hvcC, as far as they are whole."""
-    data = extradata or b""
+        found.update(units(packet, size))
     if codec == "hevc":
-        arrays, at = (data[22] if len(data) > 22 else 0), 23
-        for _ in range(arrays):
-            count, at = int.from_bytes(data[at + 1 : at + 3], "big"), at + 3
-            for _ in range(count):
-                size = int.from_bytes(data[at : at + 2], "big")
-                if unit := data[at + 2 : at + 2 + size]:
-                    yield unit
-                at += 2 + size
-        return
-    at = 6
-    for _ in range(data[5] & 0x1F if len(data) > 5 else 0):
-        size = int.from_bytes(data[at : at + 2], "big")
-        if unit := data[at + 2 : at + 2 + size]:
-            yield unit
-        at += 2 + size
-
-
-def _length_size(extradata: bytes | None, at: int) -> int | None:
-    """Bytes of a unit's length prefix as avcC or hvcC gives it (ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1); None where units are
-    separated by start codes."""
-    if extradata is None or len(extradata) <= at or extradata[0] != 1:
-        return None
-    return (extradata[at] & 3) + 1
-
-
-def _units(packet: bytes, length_size: int | None) -> Iterator[bytes]:
-    """The NAL units of a packet, none empty."""
-    if length_size is None:
-        yield from (unit for unit in packet.split(_START_CODE)[1:] if unit)
-        return
-    at = 0
-    while at + length_size < len(packet):
-        size = int.from_bytes(packet[at : at + length_size], "big")
-        at += length_size
-        if size:
-            yield packet[at : at + size]
-        at += size
+        return {unit for unit in found if unit[0] >> 1 & 0x3F == 33}
+    return {unit for unit in found if unit[0] & 0x1F == 7}

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-import pyarrow.parquet as pq
-
+from curation.manifests import MANIFESTS, manifest_lines
 from curation.storage import is_uri
+from curation.webp import animated_file
 from schemas.errors import UsageError
 
 MEDIA_EXTENSIONS = frozenset(
     "3g2 3gp 264 265 apng asf av1 avi divx dv f4v flv gif h264 h265 hevc ivf m1v m2ts m2v m4v mkv mov mp4 mpe mpeg mpg mts mxf nut obu ogm "
     "ogv rm rmvb ts vob webm wmv wtv y4m".split()
 )
-"""A file in a folder is a source when its name ends in one of these; what is inside decides later."""
+"""A file in a folder is a source when its name ends in one of these; what is inside decides later. A `.webp` is one when it moves;
+other pictures beside videos are covers and thumbnails."""
 
-csv.field_size_limit(1 << 24)  # long captions; Python's own limit is 128 KiB
-
-MANIFESTS = {".txt", ".csv", ".jsonl", ".parquet"}
+SIDE_CARS = frozenset({".txt", ".json"})
+"""Endings of what lies beside videos and belongs to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +58,20 @@ def uri_to_path(uri: str) -> Path:
     return Path(uri)
 
 
-def list_inputs(inputs: Iterable[str], out: Path | None = None) -> list[Entry]:
+def list_inputs(inputs: Iterable[str], out: Path | None = None, left_out: Counter[str] | None = None) -> list[Entry]:
     """All sources behind the given names, each file once, in a stable order.
+
+    Args:
+        left_out: gets ending → files of folders and globs that are no sources because of it, side-cars and hidden files apart.
 
     Raises:
         UsageError: something named is not there, cannot be read, or is or contains the output folder ``out``.
     """
     found: dict[str, Entry] = {}
+    left_out = Counter() if left_out is None else left_out
     for text in inputs:
         try:
-            for entry in _list_one(text, out):
+            for entry in _list_one(text, out, left_out):
                 found[entry.uri] = _merged(found[entry.uri], entry) if entry.uri in found else entry
         except OSError as error:
             raise UsageError(
@@ -93,7 +96,7 @@ def _merged(first: Entry, second: Entry) -> Entry:
     )
 
 
-def _list_one(text: str, out: Path | None) -> Iterator[Entry]:
+def _list_one(text: str, out: Path | None, left_out: Counter[str]) -> Iterator[Entry]:
     if is_uri(text):
         raise UsageError(
             f"`{text}` is a remote address, and remote inputs are not read yet.",
@@ -102,7 +105,7 @@ def _list_one(text: str, out: Path | None) -> Iterator[Entry]:
     path = Path(os.path.abspath(text.removeprefix("file://")))
     if path.is_dir():
         _refuse_output_inside(path, out)
-        yield from _folder(path, path)
+        yield from _folder(path, path, left_out)
     elif path.exists():
         if path.suffix.lower() in MANIFESTS:
             yield from _manifest(path)
@@ -120,8 +123,8 @@ def _list_one(text: str, out: Path | None) -> Iterator[Entry]:
             item = Path(os.path.abspath(match))
             if item.is_dir():
                 _refuse_output_inside(item, out)
-                yield from _folder(item, root)
-            elif item.suffix.lower().lstrip(".") in MEDIA_EXTENSIONS:
+                yield from _folder(item, root, left_out)
+            elif _is_media(item, left_out):
                 yield _entry(item, _relative(item, root))
     else:
         raise UsageError(
@@ -138,7 +141,17 @@ def _refuse_output_inside(folder: Path, out: Path | None) -> None:
         )
 
 
-def _folder(folder: Path, root: Path) -> Iterator[Entry]:
+def _is_media(path: Path, left_out: Counter[str]) -> bool:
+    """Whether a file is a source by its name's ending; counts those that are not."""
+    ending = path.suffix.lower()
+    if ending.lstrip(".") in MEDIA_EXTENSIONS or (ending == ".webp" and animated_file(path)):
+        return True
+    if ending not in SIDE_CARS:
+        left_out[ending] += 1
+    return False
+
+
+def _folder(folder: Path, root: Path, left_out: Counter[str]) -> Iterator[Entry]:
     """Media files below a folder, hidden ones left out, links followed once."""
 
     def refuse(error: OSError) -> None:
@@ -156,8 +169,8 @@ def _folder(folder: Path, root: Path) -> Iterator[Entry]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and name.rpartition(".")[2].lower() in MEDIA_EXTENSIONS and "." in name:
-                item = Path(here, name)
+            item = Path(here, name)
+            if not name.startswith(".") and _is_media(item, left_out):
                 yield _entry(item, _relative(item, root))
 
 
@@ -187,113 +200,11 @@ def _until_magic(parts: Iterable[str]) -> Iterator[str]:
         yield part
 
 
-# Manifests -----------------------------------------------------------------------------------------------------------
-
-
 def _manifest(path: Path) -> Iterator[Entry]:
-    for number, row in enumerate(_manifest_rows(path), 1):
-        _check_text(path, number, row)
-        uri = row.pop("uri", None)
-        if not isinstance(uri, str) or not uri.strip():
-            raise UsageError(
-                f"Manifest `{path}`, entry {number}: there is no `uri`.",
-                fix="Each entry needs a column or key `uri` with the path of a video, absolute or relative to the manifest.",
-            )
-        uri = uri.strip()
-        if is_uri(uri):
-            raise UsageError(
-                f"Manifest `{path}`, entry {number}: `{uri}` is a remote address, and remote inputs are not read yet.",
-                fix="Use local paths.",
-            )
-        item = Path(os.path.normpath(path.parent / uri.removeprefix("file://")))
-        yield _entry(
-            item,
-            _relative(item, path.parent),
-            caption=_text(row.pop("caption", None)),
-            license=_text(row.pop("license", None)),
-            tags=_tags(row.pop("tags", None)),
-            extra={
-                str(k): t
-                for k, v in sorted(row.items(), key=lambda kv: str(kv[0]))
-                if k is not None and (t := _text(v)) is not None
-            },
-        )
-
-
-def _check_text(path: Path, number: int, row: dict[str, Any]) -> None:
-    """Refuse what no table and no path can hold: halves of surrogate pairs, and NUL in a path."""
-    try:
-        json.dumps(row, ensure_ascii=False, default=str).encode("utf-8")
-    except UnicodeEncodeError:
-        raise UsageError(
-            f"Manifest `{path}`, entry {number}: it holds text that is not valid Unicode.", fix="Save it as UTF-8."
-        ) from None
-    if "\0" in str(row.get("uri", "")):
-        raise UsageError(f"Manifest `{path}`, entry {number}: the uri holds a NUL character.", fix="Correct the path.")
-
-
-def _manifest_rows(path: Path) -> Iterator[dict[str, Any]]:
-    kind = path.suffix.lower()
-    try:
-        if kind == ".parquet":
-            yield from pq.read_table(path).to_pylist()
-        elif kind == ".csv":
-            with path.open(encoding="utf-8-sig", newline="") as handle:
-                reader = csv.DictReader(handle)
-                if "uri" not in (reader.fieldnames or []):
-                    raise UsageError(
-                        f"Manifest `{path}` has no column `uri` (it has: {', '.join(reader.fieldnames or []) or 'none'}).",
-                        fix="Name the column with the videos' paths `uri`.",
-                    )
-                yield from reader
-        else:
-            with path.open(encoding="utf-8-sig") as handle:
-                for number, line in enumerate(handle, 1):
-                    text = line.strip()
-                    if not text or (kind == ".txt" and text.startswith("#")):
-                        continue
-                    yield {"uri": text} if kind == ".txt" else _json_row(path, number, text)
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"Manifest `{path}` is not UTF-8 text ({error.reason} at byte {error.start}).", fix="Save it as UTF-8."
-        ) from None
-    except (OSError, ValueError, csv.Error, RecursionError) as error:
-        raise UsageError(
-            f"Manifest `{path}` cannot be read: {error}.",
-            fix="Check the file; .parquet, .csv, .jsonl and .txt are understood.",
-        ) from None
-
-
-def _json_row(path: Path, number: int, text: str) -> dict[str, Any]:
-    try:
-        row = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UsageError(
-            f"Manifest `{path}`, line {number}: {error.msg} (column {error.colno}).",
-            fix="Each line must be one JSON object.",
-        ) from None
-    if not isinstance(row, dict):
-        raise UsageError(
-            f"Manifest `{path}`, line {number}: a JSON {type(row).__name__} stands where an object should.",
-            fix='Each line must be one JSON object, such as {"uri": "a.mp4"}.',
-        )
-    return row
-
-
-def _text(value: Any) -> str | None:
-    if value is None or value == "":
-        return None
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
-
-
-def _tags(value: Any) -> tuple[str, ...] | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, str):
-        value = value.replace(";", ",").split(",")
-    if not isinstance(value, (list, tuple)):
-        value = [value]
-    return tuple(str(v).strip() for v in value if str(v).strip())
+    for line in manifest_lines(path):
+        item = Path(os.path.normpath(path.parent / line.uri.removeprefix("file://")))
+        rel_path = _relative(item, path.parent)
+        yield _entry(item, rel_path, caption=line.caption, license=line.license, tags=line.tags, extra=line.extra)
 
 
 def _distinct(entries: list[Entry]) -> list[Entry]:

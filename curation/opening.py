@@ -12,6 +12,8 @@ import av
 import av.container
 import av.logging
 
+from curation.regular import NotRegularError, check_regular
+from curation.webp import is_animated, is_webp
 from schemas.errors import ErrorCode
 
 # Demuxers that read one self-contained file. Not on it, on purpose: hls, dash, concat, image sequences, devices, subtitles, tty.
@@ -31,6 +33,16 @@ _STILL_MAGIC = {
     b"MM\x00*": "TIFF",
     b"8BPS": "PSD",
 }
+
+_AUDIO_MAGIC = {
+    b"ID3": "MP3",
+    b"fLaC": "FLAC",
+    b"#!AMR": "AMR",
+    b"caff": "CAF",
+    b"MAC ": "Monkey's Audio",
+    b"wvpk": "WavPack",
+}
+_RIFF_KINDS = {b"RIFFWAVE": "WAV", b"RF64WAVE": "WAV", b"FORMAIFF": "AIFF", b"FORMAIFC": "AIFF"}
 
 
 class SourceFailure(Exception):
@@ -55,16 +67,19 @@ def open_container(path: str | Path) -> av.container.InputContainer:
     """Open a local file for reading.
 
     Raises:
-        SourceFailure: with the code that fits: empty, unreadable, unsupported, a still picture, no permission.
+        SourceFailure: with the code that fits: empty, unreadable, unsupported, no regular file, a still picture, no permission.
     """
     path = Path(path)
     try:
+        check_regular(path)
         with path.open("rb") as handle:
             head = handle.read(32)
     except FileNotFoundError:
         raise SourceFailure(ErrorCode.NOT_FOUND, "the file is not there") from None
     except PermissionError:
         raise SourceFailure(ErrorCode.NO_PERMISSION, "the file may not be read by this user") from None
+    except NotRegularError as error:
+        raise SourceFailure(ErrorCode.UNSUPPORTED, str(error)) from None
     except OSError as error:
         raise SourceFailure(ErrorCode.READ_FAILED, f"reading failed: {error.strerror or error}") from None
     if not head:
@@ -73,9 +88,9 @@ def open_container(path: str | Path) -> av.container.InputContainer:
         raise SourceFailure(
             ErrorCode.UNSUPPORTED, "the file is a playlist or script that names other files, not a video itself"
         )
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        # The animation flag of the WebP container. FFmpeg has no demuxer that gives more than a still picture.
-        if head[12:16] == b"VP8X" and head[20] & 2:
+    if is_webp(head):
+        # FFmpeg has no demuxer that gives more than a still picture.
+        if is_animated(head):
             raise SourceFailure(ErrorCode.UNSUPPORTED, "the file is an animated WebP, for which there is no decoder")
         raise SourceFailure(ErrorCode.STILL_IMAGE, "the file is a WebP picture, not a video")
     for magic, kind in _STILL_MAGIC.items():
@@ -88,6 +103,11 @@ def open_container(path: str | Path) -> av.container.InputContainer:
     except av.error.ArgumentError:
         if head.startswith(b"\x89PNG"):
             raise SourceFailure(ErrorCode.STILL_IMAGE, "the file is a PNG picture, not a video") from None
+        audio = _audio_kind(head)
+        if audio is not None:
+            raise SourceFailure(
+                ErrorCode.NO_VIDEO_STREAM, f"the file is {audio} audio, without a video stream"
+            ) from None
         raise SourceFailure(
             ErrorCode.UNSUPPORTED,
             "the content is of a kind that is not read as video (a playlist, a picture, a subtitle, a script)",
@@ -100,3 +120,14 @@ def open_container(path: str | Path) -> av.container.InputContainer:
         raise SourceFailure(ErrorCode.NO_PERMISSION, "the file may not be read by this user") from None
     except (av.error.FFmpegError, OSError) as error:
         raise SourceFailure(ErrorCode.UNREADABLE, f"the container does not open: {error}") from None
+
+
+def _audio_kind(head: bytes) -> str | None:
+    """Which kind of audio file begins with these bytes, of those that hold nothing else (a cover aside)."""
+    for magic, kind in _AUDIO_MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    # Every frame of MPEG audio begins with eleven bits (ISO/IEC 11172-3, 2.4.1.3), of AAC in ADTS with twelve and layer 0.
+    if head[0] == 0xFF and head[1:2] >= b"\xe0":
+        return "AAC" if head[1] & 0xF6 == 0xF0 else "MP3"
+    return _RIFF_KINDS.get(head[:4] + head[8:12])

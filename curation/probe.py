@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.container.input import InputContainer
+from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -15,6 +18,9 @@ from curation.tally import Header
 from schemas.errors import ErrorCode
 
 _ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: cover art is not a video
+_DEFAULT = 0x0001  # AV_DISPOSITION_DEFAULT
+_SHORT = 0.5
+"""A video stream of less than this part of the longest one is not the one to be seen."""
 
 
 @dataclass(slots=True)
@@ -51,7 +57,16 @@ class Probe:
 
 
 def probe(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Probe:
-    """What the header tells of a stream, and the first frame of it that was decoded."""
+    """What the header tells of a stream, and the first frame of it that was decoded.
+
+    Raises:
+        SourceFailure: a player would mirror the picture. A turn alone would show it wrong, whichever it is.
+    """
+    if _is_mirrored(frame):
+        raise SourceFailure(
+            ErrorCode.UNSUPPORTED,
+            "its picture is stored mirrored (by the display matrix), which is not undone here: write it anew, as it is to be seen",
+        )
     rotation = round(-(frame.rotation or 0) / 90.0) * 90 % 360
     aspect = stream.sample_aspect_ratio or Fraction(1)
     aspect = aspect if 0 < aspect < 100 else Fraction(1)
@@ -84,22 +99,47 @@ def probe(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> 
     )
 
 
+def _is_mirrored(frame: VideoFrame) -> bool:
+    """Whether the display matrix (ISO/IEC 14496-12, 6.2.2: nine numbers by rows) turns left and right around besides any turn."""
+    sides: Any = frame.side_data  # the stubs take it for a mapping to be walked by name
+    matrix = next((bytes(data) for data in sides if data.type == Type.DISPLAYMATRIX), b"")
+    if len(matrix) < 36:
+        return False
+    a, b, _, c, d = struct.unpack("=5i", matrix[:20])
+    return bool(a * d - b * c < 0)
+
+
 def video_stream(container: InputContainer) -> VideoStream:
-    """The first video stream that is not cover art.
+    """The video stream that a player would show: of those that are not cover art and not much shorter than the longest, the first that
+    is marked as the default; else the first.
 
     Raises:
         SourceFailure: there is none, or nothing decodes it.
     """
-    for stream in container.streams.video:
-        if int(stream.disposition) & _ATTACHED_PICTURE:
-            continue
-        if stream.codec_context is None:
-            raise SourceFailure(ErrorCode.UNSUPPORTED, "the video stream's codec has no decoder here")
-        return stream
-    kinds = sorted({s.type for s in container.streams})
-    raise SourceFailure(
-        ErrorCode.NO_VIDEO_STREAM, "the file has no video stream" + (f", only {', '.join(kinds)}" if kinds else "")
-    )
+    found = [s for s in container.streams.video if not int(s.disposition) & _ATTACHED_PICTURE]
+    if not found:
+        kinds = sorted({"a cover picture" if s.type == "video" else s.type for s in container.streams})
+        only = f", only {' and '.join(kinds)}" if kinds else ""
+        raise SourceFailure(ErrorCode.NO_VIDEO_STREAM, f"the file has no video stream{only}")
+    decodable = [stream for stream in found if stream.codec_context is not None]
+    if not decodable:
+        raise SourceFailure(ErrorCode.UNSUPPORTED, "the video stream's codec has no decoder here")
+    seconds = [_stream_seconds(stream) for stream in decodable]
+    longest = max((s for s in seconds if s is not None), default=0.0)
+    # One picture, such as a thumbnail in a track of its own, may come first and need not be marked as what it is.
+    long = [stream for stream, s in zip(decodable, seconds, strict=True) if s is None or s >= _SHORT * longest]
+    return next((stream for stream in long if int(stream.disposition) & _DEFAULT), long[0])
+
+
+def _stream_seconds(stream: VideoStream) -> float | None:
+    """Length of a stream as the container tells it; Matroska does so in a tag, where it does at all."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    try:
+        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return None
 
 
 def _announced_seconds(container: InputContainer, stream: VideoStream) -> float | None:

@@ -20,8 +20,8 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from curation.copy_check import CopyRefused, check_copy, open_headers
-from curation.keyframes import starts_afresh
+from curation.copy_check import CopyRefused, Stored, check_copy, open_headers
+from curation.keyframes import stands_alone
 from curation.opening import open_container
 from curation.pipe_formats import PC
 from curation.spans import Ledger, SeekFailed, SourceSpan, packets_from_keyframe, video_stream
@@ -48,8 +48,8 @@ class CopyPlan:
     """When the first frame after the copy is shown, or the span's end."""
     skipped: int
     """Frames of the span before the first copied one."""
-    leading: bool
-    """Whether leading frames were left out."""
+    leading: tuple[int, ...]
+    """Positions of the leading frames that were left out; all before the second chosen packet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ def plan_copy(
     if first is None or stamps[first][0] > min(start + tolerance, end - 1):
         raise CopyRefused("no codec keyframe lies at its start or within the tolerance after it")
     first_pts = stamps[first][0]
+    if any(pts > first_pts for pts, _ in stamps[:first]):
+        raise CopyRefused("a frame that is shown after its first codec keyframe is stored before it")
     trailing = [i for i in range(first, len(stamps)) if stamps[i][0] >= first_pts]
     # Shown first among the packets from here on: what is taken must all be shown before it.
     next_shown: list[int | None] = [None]
@@ -106,6 +108,9 @@ def plan_copy(
     after = next_shown[taken]
     end_pts = end if after is None else min(end, after)
     chosen = tuple(trailing[:taken])
+    leading = tuple(i for i in range(first, chosen[-1]) if stamps[i][0] < first_pts)
+    if leading and leading[-1] > chosen[1]:
+        raise CopyRefused("leading frames are stored among those that follow")
     keyframes = [stamps[i][0] for i in chosen if stamps[i][1]]
     if end_pts - first_pts < least:
         raise CopyRefused("what can be copied of it is too short")
@@ -116,7 +121,7 @@ def plan_copy(
         start_pts=first_pts,
         end_pts=end_pts,
         skipped=sum(start <= pts < first_pts for pts, _ in stamps),
-        leading=len(trailing) != len(stamps) - first,
+        leading=leading,
     )
 
 
@@ -167,11 +172,12 @@ def copy_span(
             least=int(min(_LEAST_S / time_base, _LEAST_SHARE * length)),
         )
         chosen = [packets[i] for i in plan.chosen]
-        proven = not plan.leading and starts_afresh(codec, extradata, bytes(chosen[0]))
+        data, left_out = [bytes(packet) for packet in chosen], [bytes(packets[i]) for i in plan.leading]
+        alone = stands_alone(codec, extradata, data, left_out)
         shown = _write(container, stream, chosen, plan, time_base, keep_sound, out)
-        same = [bytes(packet) for packet in chosen] if proven and faultless else None
+        same = Stored(extradata, data) if faultless else None
     start, end = plan.start_pts, plan.end_pts
-    compared = None if proven else SourceSpan(span.path, span.stream_index, start, end, len(shown))
+    compared = None if alone else SourceSpan(span.path, span.stream_index, start, end, len(shown))
     size = check_copy(out, shown, ledger, same=same, source=compared)
     return Copied(plan.skipped, len(shown), start, end, *size)
 
@@ -218,6 +224,8 @@ def _write(
         track = mp4.add_stream_from_template(stream, opaque=True)
         if stream.codec_context.codec.canonical_name == "hevc":
             track.codec_context.codec_tag = "hvc1"
+        if track.codec_context.pix_fmt is None:  # the header did not say; the scan did
+            track.codec_context.pix_fmt = "yuv420p"
         track.time_base = Fraction(1, timescale)
         feeds: list[Iterator[tuple[Fraction, Packet[Any]]]] = [_video_feed(chosen, shown, plan, time_base, track)]
         if sound is not None:

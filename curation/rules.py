@@ -199,10 +199,11 @@ def _first_line(error: duckdb.Error) -> str:
 
 
 def literal_thresholds(sql: str, *, where: str = "expression") -> list[tuple[str, str, float]]:
-    """Comparisons of a column with a number anywhere in an expression, as (column, operator, number), column first.
+    """Comparisons of a column with a number that count by themselves, as (column, operator, number), column first.
 
-    ``0.5 < motion`` is reported as ``motion > 0.5``, BETWEEN as two comparisons, and one under NOT as its negation. Other
-    comparisons, such as ``least(width, height) < 240``, are not listed.
+    ``0.5 < motion`` is reported as ``motion > 0.5``, BETWEEN as two comparisons, and one under NOT as its negation. Not listed are other
+    comparisons, such as ``least(width, height) < 240``, and those that something about another column must join: in
+    ``height > width AND sharpness < 0.3`` no number divides the clips that are dropped from the others.
     """
     return _thresholds(parse(sql, where), False)
 
@@ -213,6 +214,9 @@ def _thresholds(node: object, negated: bool) -> list[tuple[str, str, float]]:
     if not isinstance(node, dict):
         return []
     kind = node.get("type")
+    # NOT turns `or` into `and`.
+    if kind == ("CONJUNCTION_OR" if negated else "CONJUNCTION_AND") and len(_columns_in(node)) > 1:
+        return []
     if kind == "COMPARE_BETWEEN":
         sides = [(node["input"], ">=", node["lower"]), (node["input"], "<=", node["upper"])]
     elif kind in _COMPARISONS and node.get("class") == "COMPARISON":
@@ -227,6 +231,16 @@ def _thresholds(node: object, negated: bool) -> list[tuple[str, str, float]]:
         if column is not None and number is not None:
             found.append((column, _NEGATED[operator] if negated else operator, number))
     return found or [f for side in (sides[0][0], sides[0][2]) for f in _thresholds(side, negated)]
+
+
+def _columns_in(node: object) -> set[str]:
+    if isinstance(node, list):
+        return set().union(*map(_columns_in, node))
+    if not isinstance(node, dict):
+        return set()
+    if node.get("class") == "COLUMN_REF":
+        return {".".join(node["column_names"]).lower()}
+    return set().union(*map(_columns_in, node.values()))
 
 
 def _column(node: Node) -> str | None:

@@ -16,6 +16,7 @@ from av.packet import Packet
 from curation.decode import SourceReader, open_source
 from curation.frames import TIMED, Frame, Span, Transition
 from curation.hearing import Hearing
+from curation.instants import newest_instant
 from curation.pixels import FrameMaker
 from curation.segments import NEVER, WHOLE, Piece
 from curation.shots import ClipMaker, ClipSpan
@@ -152,7 +153,7 @@ class _Pass:
         start = time.thread_time()
         for raw, index, pts in self._reader.decoded():
             seconds = pts * num / den
-            luma_now, still_now = int(seconds * luma_rate // 1), int(seconds * CANDIDATES_PER_SECOND // 1)
+            luma_now, still_now = newest_instant(seconds, luma_rate), int(seconds * CANDIDATES_PER_SECOND // 1)
             timed = index % TIMED == TIMED - 1  # not the first frame, which sets libraries up
             mark = time.thread_time() if timed else 0.0
             frame = maker.make(raw, index, pts, with_luma=luma_now != luma_tick)

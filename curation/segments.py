@@ -24,8 +24,9 @@ from curation.seeking import seek_keyframe
 from schemas.errors import ErrorCode
 from schemas.recipe import Plan
 
-RUN_UP_S = 4.0
-"""Seconds decoded on both sides of a seam besides: more than what the shot finder looks at around a frame."""
+RUN_UP_S = 6.0
+"""Seconds decoded on both sides of a seam besides: more than the 4.5 s that the shot finder looks at around a frame, of which slow
+fades take 3."""
 
 SOUND_S = 0.4
 """Seconds of sound heard on both sides of a seam besides: a loudness block (ITU-R BS.1770)."""

@@ -43,11 +43,21 @@ class SourceSpan:
     """Frames in the span, as the scan counted them."""
 
 
-@dataclass(slots=True)
 class Ledger:
-    """Frames decoded for a cut, run-ups and repeats included."""
+    """Frames decoded for a cut, run-ups and repeats included; ``heard`` is told of more as they come."""
 
-    frames: int = 0
+    def __init__(self, heard: Callable[[int], None] = lambda more: None) -> None:
+        self._frames = 0
+        self._heard = heard
+
+    @property
+    def frames(self) -> int:
+        return self._frames
+
+    @frames.setter
+    def frames(self, value: int) -> None:
+        self._heard(value - self._frames)
+        self._frames = value
 
 
 def frames_of(span: SourceSpan, ledger: Ledger, restart: Callable[[], None]) -> Iterator[tuple[VideoFrame, int]]:
@@ -86,7 +96,12 @@ def frames_of(span: SourceSpan, ledger: Ledger, restart: Callable[[], None]) -> 
         )
 
 
-def sought_frames(span: SourceSpan, seek_pts: int, ledger: Ledger) -> Iterator[tuple[VideoFrame, int]]:
+def sought_frames(
+    span: SourceSpan,
+    seek_pts: int,
+    ledger: Ledger,
+    opened: Callable[[Path], av.container.InputContainer] = open_container,
+) -> Iterator[tuple[VideoFrame, int]]:
     """Like :func:`frames_of` from a codec keyframe at or before ``seek_pts``, which is at most ``start_pts``.
 
     Raises:
@@ -94,7 +109,7 @@ def sought_frames(span: SourceSpan, seek_pts: int, ledger: Ledger) -> Iterator[t
     """
     last: int | None = None
     started = False
-    with open_container(span.path) as container:
+    with opened(span.path) as container:
         stream = video_stream(container, span.stream_index)
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1

@@ -9,10 +9,15 @@ from typing import Any
 
 from schemas.errors import ErrorCode
 
+GAP = 1.5
+"""A gap of more than this many usual gaps lacks a frame, where frames come at a constant rate. Most such gaps are meant: an encoder left
+out what looks like the frame before."""
 HOLE = 4
-"""A gap of more than this many usual gaps is a hole, where frames come at a constant rate."""
+"""A gap of more than this many usual gaps is a hole: so many frames that look alike in a row are rare."""
 _REGULAR = 0.98
 """Least share of usual gaps in a stream of constant rate. Screen recordings and phones at variable rate are far below."""
+_MOST_FPS = 1000.0
+"""Frames per second that are believed. A header may say that all frames of a film are shown within a millisecond."""
 _MOST_GAPS = 64
 """Different gaps that are told apart; a stream with more of them has no constant rate."""
 
@@ -154,25 +159,28 @@ class Tally:
         regular = sum(n for gap, n in self.gaps.items() if abs(gap - usual) <= header.slack)
         return usual if regular >= _REGULAR * (self.frames - 1) else None
 
-    def holes(self, header: Header) -> int:
-        """Gaps of a stream of constant rate in which several frames are missing. They need not be lost: see :meth:`lost`."""
+    def holes(self, header: Header, least: float = HOLE) -> int:
+        """Gaps of a stream of constant rate of more than ``least`` steps, in which frames are missing. They need not be lost: see
+        :meth:`lost`."""
         usual = self.usual_gap(header)
-        return 0 if usual is None else sum(n for gap, n in self.gaps.items() if gap > HOLE * usual)
+        return 0 if usual is None else sum(n for gap, n in self.gaps.items() if gap > least * usual)
 
     def lost(self, header: Header) -> int:
-        """Holes where frames are missing that the header counts. One that counts none may be that of a recording with pauses."""
+        """Holes where frames are missing that the header counts. One that counts none may be that of a recording with pauses.
+
+        Smaller gaps are not enough: an AVI counts the empty chunks that stand for repeated frames, and a frame that was lost looks
+        just like them. Packets that gave no frame are errors, whatever the header says.
+        """
         return self.holes(header) if header.frames is not None and header.frames > self.frames else 0
 
     def timestamp_faults(self, header: Header) -> int:
-        """Mended time stamps, and holes that the header does not explain: by its count, or where it has none by its rate."""
+        """Mended time stamps, and gaps that the header does not explain: by its count, or where it has none by its rate."""
         usual = self.usual_gap(header)
         if header.frames is not None:
-            holes = self.lost(header)
-        elif header.rate is not None and usual is not None and abs(usual - header.step) <= header.slack:
-            holes = self.holes(header)
+            doubtful = header.frames > self.frames
         else:
-            holes = 0
-        return self.mended_stamps + holes
+            doubtful = header.rate is not None and usual is not None and abs(usual - header.step) <= header.slack
+        return self.mended_stamps + (self.holes(header, GAP) if doubtful else 0)
 
     def fps(self, header: Header) -> float | None:
         """Mean frame rate; the header's where there are fewer than two frames."""
@@ -199,6 +207,9 @@ class Tally:
         promised = header.seconds
         short = promised is not None and end_s - min(first_s, 0.0) < 0.9 * promised and promised - end_s > 0.5
         few = header.frames is not None and self.frames < 0.9 * header.frames
+        stamps = self._unbelievable(header, few)
+        if stamps is not None and not short:
+            return ErrorCode.BAD_TIMESTAMPS, stamps
         # An edit list leaves out frames that the header counts, but no time that it promises.
         brief = promised is None or (self.duration_s(header) or 0.0) < 0.9 * promised
         lost = self.lost(header)
@@ -217,11 +228,21 @@ class Tally:
                 + (f"; {self.errors} packets did not decode" if self.errors else "")
                 + (f"; frames are lost at {lost} places" if lost else ""),
             )
-        if self.frames > 3 and self.mended_stamps > 0.5 * self.frames and not header.rate:
-            return (
-                ErrorCode.BAD_TIMESTAMPS,
-                f"{self.mended_stamps} of {self.frames} time stamps are missing or run backwards",
-            )
+        return None
+
+    def _unbelievable(self, header: Header, few: bool) -> str | None:
+        """What is wrong with the time stamps as a whole, in words, or None.
+
+        Args:
+            few: there are far fewer frames than the header counts. Some may be gone because of their time stamps.
+        """
+        fps, mended = self.fps(header), self.mended_stamps
+        if self.frames > 3 and fps is not None and fps > _MOST_FPS:
+            return f"{self.frames} frames at {fps:,.0f} a second cannot be"
+        most, many = mended > 0.5 * self.frames, mended > 0.1 * self.frames
+        if self.frames > 3 and ((most and not header.rate) or (many and few)):
+            counted = f"; the header counts {header.frames} frames" if few else ""
+            return f"{mended} of {self.frames} time stamps are missing or run backwards{counted}"
         return None
 
 

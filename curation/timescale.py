@@ -20,4 +20,5 @@ def timescale_of(time_base: Fraction) -> int:
 
 def ticks(pts: int, time_base: Fraction, timescale: int) -> int:
     """``pts`` in ticks of 1 / ``timescale`` seconds, rounded half to even."""
-    return round(pts * time_base * timescale)
+    whole, rest = divmod(pts * time_base.numerator * timescale, time_base.denominator)
+    return whole if rest == 0 else round(Fraction(rest, time_base.denominator) + whole)

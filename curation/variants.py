@@ -11,26 +11,27 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from curation.corpus import Corpus, differences, table_folder
+from curation.corpus import Corpus, table_folder
+from curation.variant_conflict import conflict
 from schemas.errors import UsageError, VariantError
 from schemas.ids import fingerprint
 from schemas.recipe_learned import CHAT_LIMITS
 
 ALGORITHM = {
     "text": 1,
-    "embeddings": 1,
+    "embeddings": 2,
     "scores": 1,
-    "duplicates": 1,
+    "duplicates": 2,
     "selections": 1,
-    "captions": 2,
-    "checks": 1,
+    "captions": 3,
+    "checks": 2,
     "decisions": 1,
     "shards": 1,
 }
 """Version of what each stage does; raise one when the same settings would give other rows."""
 
 LIMITS: dict[str, frozenset[str]] = {
-    "embeddings": frozenset({"batch", "device", "model", "weights", "aesthetic_head"}),
+    "embeddings": frozenset({"batch", "device", "model", "weights", "weights_file", "aesthetic_head"}),
 }
 """Table → settings that may change under a variant's name: they decide how it is made, or say where a model lies whose content is an input."""
 
@@ -46,9 +47,6 @@ COMMAND = {
     "shards": "export",
 }
 """Which command writes a table."""
-
-CHANGES_TOLD = 3
-"""Most differences that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +170,7 @@ def prepare(
         return made
     if current is not None and not replace:
         raise VariantError(
-            _conflict(corpus, table, name, current, settings, inputs),
+            conflict(corpus.store.uri, current, essential(table, current.settings), essential(table, settings), inputs),
             fix=f"Choose a new --name for the new one, or run with --replace to put it in the place of `{name}`.",
         )
     folder = name if current is None else _new(name)
@@ -279,34 +277,3 @@ def _write(corpus: Corpus, variant: Variant) -> None:
     corpus.store.commit_bytes(
         f"{variant.path}/variant.json", (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
     )
-
-
-def _conflict(
-    corpus: Corpus, table: str, name: str, current: Variant, settings: dict[str, Any], inputs: dict[str, dict[str, str]]
-) -> str:
-    old_settings, new_settings = essential(table, current.settings), essential(table, settings)
-    if old_settings.get("score_all") != new_settings.get("score_all"):
-        # Which clips are looked at follows from that: the rules come and go with it.
-        old_settings.pop("rules", None)
-        new_settings.pop("rules", None)
-    changes = differences(old_settings, new_settings)
-    inputs_changed: list[str] = []
-    for key in sorted(inputs.keys() | current.inputs.keys()):
-        old, new = current.inputs.get(key), inputs.get(key)
-        if key == "corpus" and (old is None or new is None):
-            continue
-        if key in ALGORITHM and (old is None or new is None):
-            turned = "off" if new is None else "on"
-            inputs_changed.append(f"it was made {'with' if new is None else 'without'} {key}, now turned {turned}")
-        elif (old or {}).get("fingerprint") != (new or {}).get("fingerprint"):
-            inputs_changed.append(
-                f"its input `{key}` has changed"
-                if old and new and old["name"] == new["name"]
-                else f"it reads `{key}` from `{(new or {}).get('name')}` instead of `{(old or {}).get('name')}`"
-            )
-    # What is read comes first where a table is turned on or off: rules only follow from that.
-    changes = [*inputs_changed, *changes] if any("turned" in c for c in inputs_changed) else [*changes, *inputs_changed]
-    more = [f"and {len(changes) - CHANGES_TOLD} more"] if len(changes) > CHANGES_TOLD else []
-    detail = "; ".join([*changes[:CHANGES_TOLD], *more]) if changes else "the algorithm is of another version"
-    were = "was" if table == "text" else "were"
-    return f"The {table} named `{name}` in `{corpus.store.uri}` {were} made otherwise: {detail}."

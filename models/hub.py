@@ -21,16 +21,22 @@ def is_path(name: str) -> bool:
     return os.path.exists(path) or path.startswith((".", os.sep)) or path.count("/") > 1
 
 
-def cached_file(repo: str, file: str) -> Path | None:
-    """A file of a repository in the hub's cache."""
-    found = library("huggingface_hub").try_to_load_from_cache(repo, file)
+def split_revision(name: str) -> tuple[str, str | None]:
+    """`owner/name@revision` taken apart: a branch, a tag or a commit; None for the main branch."""
+    repo, _, revision = name.partition("@")
+    return repo, revision or None
+
+
+def cached_file(repo: str, file: str, revision: str | None = None) -> Path | None:
+    """A file of a repository in the hub's cache. Its folder is named by the commit, or lies in one that is."""
+    found = library("huggingface_hub").try_to_load_from_cache(repo, file, revision=revision)
     return Path(found) if isinstance(found, str) else None
 
 
-def cached_folder(repo: str, subfolder: str = "") -> Path | None:
+def cached_folder(repo: str, subfolder: str = "", revision: str | None = None) -> Path | None:
     """A model's folder in the newest snapshot of a repository in the hub's cache; its weights may be missing."""
     inner = f"{subfolder}/" if subfolder else ""
-    found = cached_file(repo, f"{inner}config.json")
+    found = cached_file(repo, f"{inner}config.json", revision)
     return found.parent if found is not None else None
 
 
@@ -47,10 +53,10 @@ def weights_bytes(folder: Path) -> int:
     return sum(there.values())
 
 
-def download_command(repo: str, file: str = "", subfolder: str = "") -> str:
+def download_command(repo: str, file: str = "", subfolder: str = "", revision: str | None = None) -> str:
     """What to type, on a machine with a network, to have a file, a folder or a whole repository in the hub's cache."""
     which = f" --include '{subfolder}/*'" if subfolder else f" {file}" if file else ""
-    return f"hf download {repo}{which}"
+    return f"hf download {repo}{which}" + (f" --revision {revision}" if revision else "")
 
 
 def file_fingerprint(path: str | os.PathLike[str]) -> str:

@@ -6,6 +6,7 @@ In: a library's name. Out: the module, or an error that names the extra.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 from schemas.errors import UsageError
@@ -22,9 +23,17 @@ def library(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != name.partition(".")[0]:
             raise  # the library is there; something of its own is missing
-        raise UsageError(
-            f"The library {name} is not installed.", fix="Install it: pip install 'stiv[models]'."
-        ) from error
+        raise _missing(name) from error
+
+
+def need(name: str) -> None:
+    """Raise UsageError unless a library is installed. It is not imported: that may take seconds."""
+    if importlib.util.find_spec(name) is None:
+        raise _missing(name)
+
+
+def _missing(name: str) -> UsageError:
+    return UsageError(f"The library {name} is not installed.", fix="Install it: pip install 'stiv[models]'.")
 
 
 def reason(error: Exception) -> str:

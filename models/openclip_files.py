@@ -1,8 +1,8 @@
 """Architectures and weights of OpenCLIP: what a pair of names means. Room: models. Shared by the text encoder of the trainer and the embedder.
 
-In: `name` (an architecture, a local JSON configuration, or `hf-hub:owner/name`, a repository with both configuration and weights) and
-`weights` (a pretrained tag, or a local .safetensors file; needless with a repository). Out: a configuration, and a file. Nothing is
-fetched when offline.
+In: `name` (an architecture, a local JSON configuration, or `hf-hub:owner/name`, a repository with both configuration and weights),
+`weights` (a pretrained tag, or a local .safetensors file; needless with a repository) and `weights_file` (a local file with the weights
+of the tag). Out: a configuration, and a file. Nothing is fetched when offline.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ class Keys:
     weights: str
     example: str
     """An architecture that would do."""
+
+    @property
+    def file(self) -> str:
+        """Of the local file that holds a tag's weights."""
+        return f"{self.weights}_file"
 
 
 @dataclass(frozen=True)
@@ -138,8 +143,11 @@ def published(name: str, tag: str) -> Published | None:
     return Published(dict(found)) if found else None
 
 
-def weights_file(name: str, weights: str | None, keys: Keys) -> tuple[str, Published | None]:
+def weights_file(name: str, weights: str | None, own: str | None, keys: Keys) -> tuple[str, Published | None]:
     """A local file with the weights, fetched if need be; and what open_clip knows of them, where they have a tag.
+
+    Args:
+        own: a local file that holds the weights of a tag.
 
     Raises:
         UsageError: there are none, or they cannot be fetched, or are of a kind that is not read.
@@ -147,6 +155,8 @@ def weights_file(name: str, weights: str | None, keys: Keys) -> tuple[str, Publi
     repo = repository(name)
     if repo is not None and not weights:
         return _from_hub(repo, HUB_WEIGHTS, keys), None
+    if weights and not own and (_is_file_name(weights) or Path(weights).expanduser().is_file()):
+        return _local(weights, keys.weights), None
     tags = list(library("open_clip").list_pretrained_tags_by_model(_plain(name)))
     some = f" Tags for {name}: {', '.join(tags)}." if tags else ""
     if not weights:
@@ -154,20 +164,28 @@ def weights_file(name: str, weights: str | None, keys: Keys) -> tuple[str, Publi
             f"The OpenCLIP model {name} needs weights.",
             fix=f"Set `{keys.weights}` to a tag or a local .safetensors file.{some}",
         )
-    path = Path(weights).expanduser()
-    if path.suffix == ".safetensors":
-        if not path.is_file():
-            raise UsageError(f"The weights {weights} do not exist.", fix=f"Set `{keys.weights}` to a file that does.")
-        return str(path), None
-    if path.exists() or path.suffix in _PICKLED:
-        raise UsageError(
-            f"The weights {weights} are no .safetensors file; other kinds can hold code and are not read.",
-            fix="Convert them: safetensors.torch.save_file(torch.load(…, weights_only=True), 'weights.safetensors').",
-        )
     found = published(name, weights)
     if found is None:
         raise UsageError(f"{name} has no weights {weights}.", fix=f"Set `{keys.weights}` to a tag it has.{some}")
-    return _fetched(name, weights, found, keys), found
+    return _local(own, keys.file) if own else _fetched(name, weights, found, keys), found
+
+
+def _is_file_name(path: str) -> bool:
+    """Whether a file is meant, of whatever kind, and no tag."""
+    return path.endswith((".safetensors", *_PICKLED))
+
+
+def _local(file: str, key: str) -> str:
+    """A file that a setting names."""
+    path = Path(file).expanduser()
+    if path.suffix != ".safetensors":
+        raise UsageError(
+            f"The weights {file} are no .safetensors file; other kinds can hold code and are not read.",
+            fix="Convert them: safetensors.torch.save_file(torch.load(…, weights_only=True), 'weights.safetensors').",
+        )
+    if not path.is_file():
+        raise UsageError(f"The weights {file} do not exist.", fix=f"Set `{key}` to a file that does.")
+    return str(path)
 
 
 def _from_hub(repo: str, files: Sequence[str], keys: Keys) -> str:
@@ -208,15 +226,23 @@ def _fetched(name: str, tag: str, found: Published, keys: Keys) -> str:
     if offline.is_offline():
         raise UsageError(
             f"The weights {tag} of {name} ({found.files[0]}) are not on this machine, and the network is not to be tried.",
-            fix=f"With a network: {found.command()}. Or set `{keys.weights}` to a local .safetensors file.",
+            fix=f"With a network: {found.command()}. Without one: {_by_hand(tag, found, keys)}",
         )
     try:
         return str(library("open_clip").download_pretrained(found.facts))
     except Exception as error:  # whatever the hub's client or urllib raises
         raise UsageError(
             f"The weights {tag} of {name} could not be fetched: {reason(error)}.",
-            fix=f"Without a network, copy the .safetensors file here and set `{keys.weights}` to it.",
+            fix=f"Without a network: {_by_hand(tag, found, keys)}",
         ) from error
+
+
+def _by_hand(tag: str, found: Published, keys: Keys) -> str:
+    """What to do without a network. By its path alone the file would be built as the architecture says, which may be another network."""
+    return (
+        f"copy {found.files[0]} here, as .safetensors, and set `{keys.file}` to it; leave `{keys.weights}` at {tag}, "
+        "which says what activation it has and how pictures are prepared."
+    )
 
 
 def _plain(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pipelines.context import Worker
 from pipelines.stages import caption, check, choose, dedup, embed, export, features, own_scores, scan
+from schemas.chat import Unanswered
 
 
 @dataclass(frozen=True)
@@ -52,3 +53,13 @@ DEDUP_SEARCH = Stage("dedup_search", "dedup", dedup.search, "duplicates", "cpu",
 """The steps of `dedup` that are spread over workers; units of the second are shares of all clips."""
 
 STAGES = {stage.name: stage for stage in (*PART_STAGES, DEDUP_LOOK, DEDUP_SEARCH, EXPORT)}
+
+
+def carry_out(stage: Stage, worker: Worker, unit: int) -> bool:
+    """Run a stage on a unit. Whether later stages may go on with it: not where a chat model has not answered all that it needs."""
+    try:
+        stage.run(worker, unit)
+    except Unanswered as error:
+        worker.emit({"kind": "unanswered", "part": unit, "questions": error.questions, "why": error.why})
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from curation.forgotten import Forgotten
 from curation.listing import Entry, list_inputs
 from curation.planning import Planned, extend_plan, group, is_forgotten
 from curation.storage import Store, is_uri
+from pipelines.apps.plan_text import others
 from pipelines.dividing import Divider
+from pipelines.intent import intent
+from pipelines.prepare import check_settings
 from pipelines.run import Options, missing_parts, part_stages, prepare_variants, run
 from schemas.errors import UsageError
 from schemas.recipe import CurateRecipe
@@ -19,8 +23,11 @@ from schemas.recipe import CurateRecipe
 ALL_STAGES = ("scan", "features", "dedup", "select", "caption", "check", "judge", "export")
 
 
-def list_and_check(inputs: Sequence[str], out: str) -> list[Entry]:
+def list_and_check(inputs: Sequence[str], out: str, left_out: Counter[str] | None = None) -> list[Entry]:
     """The listing of the inputs.
+
+    Args:
+        left_out: see :func:`curation.listing.list_inputs`.
 
     Raises:
         UsageError: an input is not there or cannot be read, there is no video in it, or the output lies inside it or is
@@ -28,10 +35,12 @@ def list_and_check(inputs: Sequence[str], out: str) -> list[Entry]:
     """
     check_target(Store(out))
     folder = None if is_uri(out) else Path(out.removeprefix("file://")).absolute()
-    entries = list_inputs(inputs, folder)
+    left_out = Counter() if left_out is None else left_out
+    entries = list_inputs(inputs, folder, left_out)
     if not entries:
+        but = f", only {others(left_out)}" if left_out else ""
         raise UsageError(
-            f"There is no video in {', '.join(f'`{i}`' for i in inputs)}.",
+            f"There is no video in {', '.join(f'`{i}`' for i in inputs)}{but}.",
             fix="Files count by their ending (.mp4, .mkv, .webm, .mov, …); other files must be named one by one or in a manifest.",
         )
     if folder is not None:
@@ -56,9 +65,16 @@ def plan(entries: Sequence[Entry], out: str, recipe: CurateRecipe, limit: int | 
         return corpus, extend_plan(corpus, entries, limit, divider)
 
 
-def check_before(corpus: Corpus, recipe: CurateRecipe, wanted: Sequence[str], options: Options) -> None:
-    """Raise what `run` would raise about names and settings, before anything is planned or written."""
-    prepare_variants(corpus, recipe, wanted, options, dry=True)
+def check_before(corpus: Corpus | None, recipe: CurateRecipe, wanted: Sequence[str], options: Options) -> None:
+    """Raise what `run` would raise about names, settings and models, before anything is planned or written.
+
+    Args:
+        corpus: None where there is none yet.
+    """
+    if corpus is None:
+        check_settings(recipe, wanted)
+    else:
+        prepare_variants(corpus, recipe, wanted, options, dry=True)
 
 
 def dry_run(
@@ -76,7 +92,7 @@ def dry_run(
     parts = list(group(fresh, recipe.plan))
     missing: dict[str, int] = {}
     stages = part_stages(recipe, ALL_STAGES)
-    made = {} if corpus is None else prepare_variants(corpus, recipe, [s.command for s in stages], options, dry=True)
+    made = {} if corpus is None else prepare_variants(corpus, recipe, ALL_STAGES, options, dry=True)
     for stage in stages:
         missing[stage.name] = len(parts) + (0 if corpus is None else len(missing_parts(corpus, [stage], made)))
     return {
@@ -87,6 +103,7 @@ def dry_run(
         "bytes": sum(e.size or 0 for e in fresh),
         "parts": len(parts),
         "missing": missing,
+        "makes": None if corpus is None else intent(corpus, stages, made, exporting=True),
     }
 
 

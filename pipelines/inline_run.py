@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.chain import Stage
+from pipelines.chain import Stage, carry_out
 from pipelines.context import Context, Emit, Worker
 
 
@@ -14,6 +14,7 @@ def run_inline(context: Context, stages: Sequence[Stage], units: Sequence[int], 
     try:
         for unit in units:
             for stage in stages:
-                stage.run(worker, unit)
+                if not carry_out(stage, worker, unit):
+                    break
     finally:
         worker.close()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from curation import variants
 from curation.corpus import MEASURED_TABLES, VARIANT_TABLES, Corpus
 from curation.variants import Variant
+from pipelines import scan_child
 from pipelines.chain import PART_STAGES, SCAN, Stage
 from pipelines.variant_settings import TURN_OFF, enabled, models_of, reads, settings_of
 from schemas.errors import UsageError, VariantError
@@ -31,6 +32,21 @@ class Options:
 def part_stages(recipe: CurateRecipe, wanted: Sequence[str]) -> list[Stage]:
     """The stages of a part that these commands run, in order. What is turned off is no stage."""
     return [s for s in PART_STAGES if s.command in wanted and (s is SCAN or enabled(recipe, s.table))]
+
+
+def check_settings(recipe: CurateRecipe, wanted: Sequence[str]) -> None:
+    """Find what is wrong with the settings and models of these commands, before there is a corpus. Weights with a tag are fetched.
+
+    Raises:
+        RecipeError: a prompt, a plug-in or a chat model's setting is missing, or they do not fit together.
+        UsageError: weights or a library are missing.
+    """
+    if SCAN.command in wanted:
+        scan_child.check(recipe.scan)
+    for table in (*VARIANT_TABLES, "shards"):
+        if variants.COMMAND[table] in wanted and enabled(recipe, table):
+            settings_of(recipe, table)
+            models_of(recipe, table)
 
 
 def prepare_variants(

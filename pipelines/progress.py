@@ -14,7 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.apps.words import elapsed, plural
+from curation.frame_note import Frames
+from pipelines.apps.words import dollars, elapsed, plural
 from pipelines.context import Event
 from schemas.errors import TooManyErrorsError
 from schemas.recipe import Scan
@@ -51,10 +52,18 @@ class Counts:
     looked_skipped: Counter[str] = field(default_factory=Counter)
     asked: dict[str, Counter[str]] = field(default_factory=dict)
     """Chat model → questions asked, reused, failed, retries, tokens, and cost in US dollars."""
+    unanswered: Counter[int] = field(default_factory=Counter)
+    """Part that was left unfinished → questions without an answer, for a reason that may pass."""
+    unanswered_why: str = ""
+    """Of one of them."""
     source_frames: int = 0
+    """Of the sources and segments that this run analysed; what an earlier run had finished is not among them."""
     analysis_frames: int = 0
+    """Decoded by this run, as all of the following."""
     run_up_frames: int = 0
     rescanned_frames: int = 0
+    abandoned_frames: int = 0
+    """Of scans that gave no answer: interrupted, crashed, over their time. As far as they are known: to a quarter of a second."""
     export_frames: int = 0
     cpu_s: Counter[str] = field(default_factory=Counter)
     found: list[str] = field(default_factory=list)
@@ -104,6 +113,11 @@ class Progress:
             self._console.print(f"{name}: {what}", highlight=False)
             self._last_line = time.monotonic()
 
+    @property
+    def begun(self) -> bool:
+        """Whether there was anything to do."""
+        return bool(self._phase)
+
     def say(self, text: str) -> None:
         """A line for people, above the display."""
         if not self._quiet:
@@ -116,14 +130,23 @@ class Progress:
             TooManyErrorsError: the share of failed sources is over the recipe's limit.
         """
         self._takers[event["kind"]](self, event)
-        if self._live is None and not self._quiet and time.monotonic() - self._last_line > LINE_EVERY_S:
+        if self._live is None and not self._quiet and self.begun and time.monotonic() - self._last_line > LINE_EVERY_S:
             self._last_line = time.monotonic()
             self._console.print(self._line(), highlight=False)
+
+    def book(self, frames: Frames) -> None:
+        """Enter what was decoded for analysis into the ledger."""
+        c = self.counts
+        c.analysis_frames += frames.used
+        c.run_up_frames += frames.run_up
+        c.rescanned_frames += frames.again
+        c.abandoned_frames += frames.lost
 
     # Events ----------------------------------------------------------------------------------------------------------
 
     def _source(self, event: Event) -> None:
         c = self.counts
+        self.book(event["frames"])
         seen = self._seen.setdefault(event.get("part", 0), set())
         if event.get("uri") in seen:
             return  # told once before its worker died
@@ -134,9 +157,7 @@ class Progress:
             c.errors[event["error_code"]] += 1
         c.clips += event["clips"]
         c.video_s += event["video_s"]
-        c.source_frames += event.get("source_frames") or event["frames"]
-        c.analysis_frames += event["frames"]
-        c.run_up_frames += event.get("run_up_frames", 0)
+        c.source_frames += event["source_frames"]
         size = float(event.get("bytes") or 0)
         self._done["sources"] = self._done.get("sources", 0) + 1
         self._done["bytes"] = self._done.get("bytes", 0) + size
@@ -144,8 +165,7 @@ class Progress:
             c.resumed_sources += 1
         else:
             self._fresh += event["video_s"]
-            c.rescanned_frames += event.get("rescanned_frames", 0)
-            c.cpu_s.update(event.get("cpu_s", {}))
+            c.cpu_s.update(event["cpu_s"])
         failed = c.statuses["error"]
         if c.sources >= self._limit.error_rate_after and failed > self._limit.error_rate_limit * c.sources:
             common = ", ".join(f"{code} × {n}" for code, n in c.errors.most_common(3))
@@ -187,6 +207,10 @@ class Progress:
         told = self.counts.asked.setdefault(event["who"], Counter())
         told.update({key: value for key, value in event.items() if key not in ("kind", "who")})
 
+    def _unanswered(self, event: Event) -> None:
+        self.counts.unanswered[event["part"]] = event["questions"]  # told again where its worker died
+        self.counts.unanswered_why = event["why"]
+
     def _clip(self, event: Event) -> None:
         c = self.counts
         c.cut[event["how"]] += 1
@@ -215,6 +239,7 @@ class Progress:
         "feature": _feature,
         "captioned": _captioned,
         "asked": _asked,
+        "unanswered": _unanswered,
         "clip": _clip,
         "note": _note,
         "found": _found,
@@ -250,7 +275,7 @@ class Progress:
             facts.append(("captioned", f"{self._done['captioned']:,.0f}"))
         usd = sum(float(told["usd"]) for told in c.asked.values())
         if usd:
-            facts.append(("spent", f"${usd:,.2f}"))
+            facts.append(("spent", dollars(usd)))
         if c.judged:
             facts.append(("kept", f"{c.kept / c.judged:.0%}"))
         failed = c.statuses["error"] + c.cut["failed"]

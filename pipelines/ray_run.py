@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from curation.shots.backends import needs_network
-from pipelines.chain import EMBED, SCAN, STAGES, Stage
+from pipelines.chain import EMBED, SCAN, STAGES, Stage, carry_out
 from pipelines.children import close_stdin
 from pipelines.context import Context, Emit, Event, Worker
 from pipelines.failures import internal_error
@@ -35,6 +35,8 @@ NATIVE_SHARE = 0.7
 
 LIGHT_CPUS = 0.1
 POLL_S = 0.5
+LAST_EVENTS_S = 5.0
+"""An interrupted run waits so long for what its workers have told."""
 RETRIES = 12
 """How often a part whose actor died is tried again. The scan gives a source up that was at work in three such deaths, so that
 even several of them in one part are passed."""
@@ -132,6 +134,12 @@ def as_configured(stage: Stage, recipe: CurateRecipe) -> Stage:
     return stage
 
 
+def key_variables(recipe: CurateRecipe, stage: Stage) -> set[str]:
+    """Environment variables with the keys of the endpoints that a stage asks."""
+    chats = (getattr(recipe.chat, name) for name in chats_of(recipe, stage.table))
+    return {chat.api_key_env for chat in chats if chat.backend == "openai"}
+
+
 FAILURE = "failure"
 """Kind of the event that carries an error to the driver. Raised through Ray it would arrive as a text of many frames."""
 
@@ -140,31 +148,49 @@ class StageActor:
     """One worker of one stage, on whatever machine Ray puts it."""
 
     def __init__(self, context: Context, stage: str, sink: Any) -> None:
+        import ray
+
         self._stage = STAGES[stage]
         self._sent: list[Any] = []
         close_stdin()
+        if key_variables(context.recipe, self._stage):
+            os.environ.update(ray.get(sink.keys.remote()))
         self._worker = Worker(context, lambda event: self._sent.append(sink.push.remote(event)))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         import ray
 
+        done = []
         try:
             for unit in batch["unit"]:
-                self._stage.run(self._worker, int(unit))
+                done.append(carry_out(self._stage, self._worker, int(unit)))
         except StivError as error:
             self._worker.emit({"kind": FAILURE, "error": error})
         except Exception as error:
             self._worker.emit({"kind": FAILURE, "error": internal_error(error)})
         ray.get(self._sent)  # the driver reads the last events when the last batch is back: they must be there
         self._sent.clear()
-        return batch
+        # Later stages see only the units that they may go on with.
+        return {"unit": batch["unit"][[number for number, whole in enumerate(done) if whole]]}
 
 
 class EventSink:
-    """Collects events of all workers until the driver fetches them."""
+    """Collects events of all workers until the driver fetches them; and holds the keys of endpoints, which no node's environment has.
+
+    Arguments of its methods go from process to process. Those of an actor's maker are kept by Ray, and an object of its store may be
+    written to disk: neither is a place for a key.
+    """
 
     def __init__(self) -> None:
         self._events: list[Event] = []
+        self._keys: dict[str, str] = {}
+
+    def hand(self, keys: dict[str, str]) -> None:
+        """``keys``: environment variable → value."""
+        self._keys = keys
+
+    def keys(self) -> dict[str, str]:
+        return self._keys
 
     def push(self, event: Event) -> None:
         self._events.append(event)
@@ -246,6 +272,8 @@ def run_ray(context: Context, stages: Sequence[Stage], units: Sequence[int], emi
     gpus = sum(float(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"])
     pools = size_pools([as_configured(s, context.recipe) for s in stages], len(units), nodes, gpus)
     sink = ray.remote(num_cpus=0, max_restarts=-1)(EventSink).remote()
+    variables = {name for stage in stages for name in key_variables(context.recipe, stage)}
+    ray.get(sink.hand.remote({name: os.environ[name] for name in variables if name in os.environ}))
     # One unit per block: tiny rows would otherwise wait for their block to end before the next stage sees them.
     data = ray.data.from_items([{"unit": unit} for unit in units], override_num_blocks=len(units))
     with warnings.catch_warnings():
@@ -288,8 +316,8 @@ def _consume(data: Any, emit: Emit, sink: Any, ray: Any) -> None:
     stop = threading.Event()
     failure: list[BaseException] = []
 
-    def drain() -> None:
-        for event in ray.get(sink.drain.remote()):
+    def drain(limit_s: float | None = None) -> None:
+        for event in ray.get(sink.drain.remote(), timeout=limit_s):
             if event["kind"] == FAILURE:
                 raise event["error"]
             emit(event)
@@ -314,10 +342,17 @@ def _consume(data: Any, emit: Emit, sink: Any, ray: Any) -> None:
     except KeyboardInterrupt:
         if failure:
             raise failure[0] from None
+        _rest(stop, watcher)
+        with contextlib.suppress(Exception):
+            drain(LAST_EVENTS_S)  # what was done until now belongs into the run's record
         raise
     finally:
-        stop.set()
-        watcher.join(10 * POLL_S)
+        _rest(stop, watcher)
     if failure:
         raise failure[0]
     drain()
+
+
+def _rest(stop: threading.Event, watcher: threading.Thread) -> None:
+    stop.set()
+    watcher.join(10 * POLL_S)

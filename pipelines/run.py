@@ -7,35 +7,36 @@ import shlex
 import sys
 import time
 import uuid
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from curation import joined, variants
 from curation.corpus import MEASURED_TABLES, VARIANT_TABLES, Corpus
-from curation.environment import engine_version, environment
 from curation.percentiles import Wanted, measure_percentiles
 from curation.shard_plan import extend_shard_plan
 from curation.variants import Variant, name_flag
 from pipelines import scan_child
+from pipelines.apps.words import plural
 from pipelines.chain import DEDUP, EXPORT, MEASURING, PART_STAGES, SCAN, Stage
 from pipelines.context import Context
 from pipelines.dedup_run import find_duplicates
 from pipelines.inline_run import run_inline
+from pipelines.intent import intent
+from pipelines.model_notes import model_notes
 from pipelines.prepare import Options, part_stages, prepare_variants
-from pipelines.progress import Progress
+from pipelines.progress import Counts, Progress
 from pipelines.ray_run import ray_session, run_ray
+from pipelines.record import book_left, make_record, say_killed
 from pipelines.stages import export
 from pipelines.stages.choose import percentile_key, percentiles_of
 from pipelines.variant_settings import TURN_OFF, reads, stored_recipe
-from schemas.errors import StorageError, UsageError
+from schemas.errors import StorageError, UnansweredError, UsageError
 from schemas.recipe import CurateRecipe, Rule
 
-__all__ = ["Options", "Outcome", "missing_parts", "part_stages", "prepare_variants", "ratio", "run", "stored_recipe"]
+__all__ = ["Options", "Outcome", "missing_parts", "part_stages", "prepare_variants", "run", "stored_recipe"]
 
 
 @dataclass
@@ -58,6 +59,7 @@ def run(
         VariantError: a variant of that name was made with other settings, or a needed one is missing.
         UsageError: a needed stage has not been run.
         TooManyErrorsError: over the recipe's limit.
+        UnansweredError: chat models left questions open; parts without any are done, and nothing beyond that stage is begun.
         KeyboardInterrupt: what is finished is kept.
     """
     began = time.monotonic()
@@ -74,7 +76,11 @@ def run(
         _need_inputs(corpus, recipe, stages, foreseen, missing_parts(corpus, stages, foreseen))
     elif "export" in wanted:
         _need_decisions(corpus, foreseen["decisions"])
-    _say_what(corpus, stages, foreseen, progress, exporting="export" in wanted)
+    say_killed(corpus.store, progress)
+    if text := intent(corpus, stages, foreseen, exporting="export" in wanted):
+        progress.say(text)
+    for text in model_notes(recipe, [s.table for s in stages if missing_parts(corpus, [s], foreseen)]):
+        progress.handle({"kind": "note", "text": text})
     made = prepare_variants(corpus, recipe, wanted, options)
     context = Context(corpus.store.uri, uuid.uuid4().hex, options.jobs, recipe, made)
     executor = _Executor(options, progress)
@@ -92,6 +98,7 @@ def run(
                 todo = [s for s in group if missing_parts(corpus, [s], made)]
                 progress.phase(_title(todo), _totals(corpus, todo, units), last=group[-1].name)
                 executor.run(context, group, units)
+                _all_answered(progress.counts, len(units))
         if "export" in wanted:
             worked = _export(corpus, recipe, context, executor, progress) or worked
         for table in (*VARIANT_TABLES, "shards"):
@@ -102,33 +109,17 @@ def run(
         executor.close()
         seconds = time.monotonic() - began
         record = None
-        if worked or progress.counts.sources or progress.counts.cut:
+        if worked or progress.begun:
             # On a full disk the record fails too: that must not hide the error that is under way.
             with contextlib.suppress(StorageError) if sys.exc_info()[0] else contextlib.nullcontext():
-                record = corpus.write_run(_record(command, recipe, options, progress, seconds, made))
+                book_left(corpus.store, progress)
+                record = corpus.write_run(make_record(command, recipe, options, progress.counts, seconds, made))
     if "export" in wanted and not progress.counts.failed_cuts:
         # The last stage is complete: nobody will need what was half done.
         corpus.store.clear_scratch(*export.scratch_names(recipe.export))
         corpus.store.clear_scratch("scan")
         corpus.store.clear_scratch("commit")
     return Outcome(worked, seconds, made, record)
-
-
-def _say_what(
-    corpus: Corpus, stages: Sequence[Stage], foreseen: dict[str, Variant], progress: Progress, *, exporting: bool
-) -> None:
-    """Before anything is made again in the place of something, or made anew beside it: what, and what stays."""
-    tables = [s.table for s in stages if s is not SCAN] + (["shards"] if exporting else [])
-    again = [t for t in tables if foreseen[t].replacing]
-    new = [t for t in tables if t not in again and variants.load(corpus, t, foreseen[t].name) is None]
-    parts = set(corpus.parts())
-    done = [t for t in tables if t not in (*again, *new, "shards") and parts <= corpus.done(t, foreseen[t].folder)]
-    if again:
-        kept = f"; {', '.join(done)} stay as they are" if done else ""
-        progress.say(f"Making again, in the place of `{foreseen[again[0]].name}`: {', '.join(again)}{kept}.")
-    elif new and done:
-        name = foreseen[new[-1]].name
-        progress.say(f"Making under the name `{name}`: {', '.join(new)}; {', '.join(done)} are there already.")
 
 
 def missing_parts(corpus: Corpus, stages: Sequence[Stage], made: dict[str, Variant]) -> list[int]:
@@ -265,6 +256,16 @@ def _totals(corpus: Corpus, stages: Sequence[Stage], units: Sequence[int]) -> di
     return {"sources": float(sources), "parts": float(len(units)), "bytes": float(size)}
 
 
+def _all_answered(counts: Counts, parts: int) -> None:
+    if counts.unanswered:
+        questions = plural(counts.unanswered.total(), "question has", "questions have")
+        raise UnansweredError(
+            f"{questions} no answer, for a reason that may pass (such as {counts.unanswered_why}); "
+            f"unfinished because of that: {len(counts.unanswered)} of {plural(parts, 'part')}.",
+            fix="Run the same command again: it asks only these again, for every answer so far is kept.",
+        )
+
+
 def _need_decisions(corpus: Corpus, decisions: Variant) -> None:
     lacking = set(corpus.parts()) - corpus.done("decisions", decisions.folder)
     if lacking:
@@ -307,34 +308,3 @@ class _Executor:
 
     def close(self) -> None:
         self._stack.close()
-
-
-def ratio(part: float, whole: float) -> float | None:
-    return round(part / whole, 4) if whole else None
-
-
-def _record(
-    command: str, recipe: CurateRecipe, options: Options, progress: Progress, seconds: float, made: dict[str, Variant]
-) -> dict[str, Any]:
-    # Not asdict: it would count a Counter's pairs again.
-    counts = {f.name: getattr(progress.counts, f.name) for f in fields(progress.counts)}
-    return {
-        "command": command,
-        "started": (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds"),
-        "engine": engine_version(),
-        "environment": environment(),
-        "recipe": recipe.model_dump(mode="json"),
-        "options": asdict(options),
-        "variants": {table: {"name": v.name, "fingerprint": v.fingerprint} for table, v in made.items()},
-        "seconds": round(seconds, 3),
-        "decode": {
-            "source_frames": counts["source_frames"],
-            "analysis_frames": counts["analysis_frames"],
-            "analysis_ratio": ratio(counts["analysis_frames"], counts["source_frames"]),
-            "run_up_frames": counts["run_up_frames"],
-            "rescanned_frames": counts["rescanned_frames"],
-            "export_frames": counts["export_frames"],
-        },
-        "cpu_s": {k: round(v, 3) for k, v in sorted(counts.pop("cpu_s").items())},
-        "counts": {k: dict(v) if isinstance(v, Counter) else v for k, v in counts.items()},
-    }

@@ -13,9 +13,9 @@ from curation import joined, perceptual, variants
 from curation.corpus import FEATURE_TABLES, MEASURED_TABLES, Corpus
 from curation.rules import columns_used
 from curation.variants import Variant
-from schemas.ids import fingerprint
 from schemas.recipe import CurateRecipe, Rule
 from schemas.recipe_learned import ChatName
+from schemas.tables import CHECKS
 
 SECTION = {
     "text": "features.text",
@@ -78,6 +78,20 @@ def looks_beyond(rule: Rule, known: Iterable[str]) -> bool:
     """Whether a rule uses a column that is not among the known ones (SQL does not mind case)."""
     names = {name.lower() for name in known}
     return any(column.lower() not in names for column in columns_used(rule.drop, where=f"rule `{rule.name}`"))
+
+
+def idle_rules(rules: Iterable[Rule], checks: Variant | None) -> set[str]:
+    """Names of default rules of `judge` over what these checks do not measure: nobody asked for it, so that NULL is no news.
+
+    A rule of the user's own is none of them: who writes one wants to hear that it had nothing to look at.
+    """
+    left_out = set(CHECKS.names) - {"clip_id"}
+    if checks is not None:
+        measured = {"dsg": checks.settings["dsg"]["enabled"], "agreement": "embeddings" in checks.inputs}
+        left_out = {column for column in CHECKS.names if not measured.get(column.partition("_")[0], True)}
+    known = {*joined.caption_schema().names} - left_out
+    default = CurateRecipe().judge.rules
+    return {rule.name for rule in rules if rule in default and looks_beyond(rule, known)}
 
 
 def settings_of(recipe: CurateRecipe, table: str) -> dict[str, Any]:
@@ -150,9 +164,9 @@ def models_of(recipe: CurateRecipe, table: str) -> dict[str, dict[str, str]]:
     if table == "embeddings":
         if recipe.features.embeddings.backend == "perceptual":
             return {"model": {"name": perceptual.NAME, "fingerprint": str(perceptual.VERSION)}}
-        from models.vision.make import model_input
+        from models.vision.make import model_inputs
 
-        return {"model": model_input(recipe.features.embeddings)}
+        return model_inputs(recipe.features.embeddings)
     if table == "scores":
         from curation.plugins import scorer_inputs
 
@@ -160,15 +174,34 @@ def models_of(recipe: CurateRecipe, table: str) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     if table in ("captions", "checks"):
         for name in chats_of(recipe, table):
-            from models.chat.make import identity
+            from models.chat.make import make_chat
 
-            chat = getattr(recipe.chat, name)
-            found[f"chat {name}"] = {"name": chat.model or "", "fingerprint": fingerprint(identity(chat, name))}
+            chat = make_chat(getattr(recipe.chat, name), name)
+            found[f"chat {name}"] = {"name": chat.name, "fingerprint": chat.fingerprint}
     if table == "captions":
         from curation.plugins import captioner_inputs
 
         found |= captioner_inputs(recipe.captions.captioners, settings_of(recipe, table))
     return found
+
+
+def check_complete(recipe: CurateRecipe) -> None:
+    """Find what the recipe itself lacks for its captions, checks and scores. Weights are not looked for: `stiv models` lists them.
+
+    Raises:
+        RecipeError: a prompt or plug-in is not there, or a chat model that is asked has no name or address.
+    """
+    from curation.plugins import captioner_inputs, scorer_inputs
+    from models.chat.make import make_chat
+
+    scorer_inputs(recipe.features.scores.scorers)
+    captioner_inputs(recipe.captions.captioners, settings_of(recipe, "captions"))
+    for table in (table for table in ("captions", "checks") if enabled(recipe, table)):
+        settings_of(recipe, table)
+        for name in chats_of(recipe, table):
+            chat = getattr(recipe.chat, name)
+            if chat.backend == "openai" or not chat.model:
+                make_chat(chat, name)
 
 
 def stored_recipe(corpus: Corpus, name: str) -> dict[str, Any]:
@@ -177,22 +210,32 @@ def stored_recipe(corpus: Corpus, name: str) -> dict[str, Any]:
     What a name has not decided yet begins as `default` is.
     """
     found = {table: variants.load(corpus, table, name) for table in SECTION}
-    _follow(corpus, found)
-    left_out = {t for t in MEASURED_TABLES if found["selections"] is not None}
-    left_out |= {"checks"} if found["decisions"] is not None else set()
+    _follow(corpus, found, set())
+    left_out = _left_out(found)
     for table in SECTION:
         if found[table] is None and table not in left_out:
             found[table] = variants.load(corpus, table, "default")
-    _follow(corpus, found)
+    _follow(corpus, found, left_out)
     return recipe_of(corpus, found)
 
 
-def _follow(corpus: Corpus, found: dict[str, Variant | None]) -> None:
-    """What a variant was made from belongs to it, under whatever name."""
+def _left_out(found: dict[str, Variant | None]) -> set[str]:
+    """Tables that some variants were made without: they are not there, but what reads them is, or what the same command makes beside them."""
+    there = {table for table, variant in found.items() if variant is not None}
+    wanted = {
+        **{table: {*FEATURE_TABLES, "duplicates", "selections"} for table in FEATURE_TABLES},
+        "duplicates": {"selections"},
+        "checks": {"decisions"},
+    }
+    return {table for table, later in wanted.items() if table not in there and there & later}
+
+
+def _follow(corpus: Corpus, found: dict[str, Variant | None], left_out: set[str]) -> None:
+    """What a variant was made from belongs to it, under whatever name; but for what was left out."""
     for table in ("shards", "decisions", "checks", "captions", "selections", "duplicates"):
         variant = found[table]
         for other, given in variant.inputs.items() if variant is not None else ():
-            if other in found and found[other] is None:
+            if other in found and found[other] is None and other not in left_out:
                 found[other] = variants.load(corpus, other, given["name"])
 
 
@@ -202,12 +245,9 @@ def recipe_of(corpus: Corpus, found: dict[str, Variant | None]) -> dict[str, Any
     for table, variant in found.items():
         if variant is not None:
             _put(base, table, variant)
-    selections, decisions = found["selections"], found["decisions"]
-    for table, off in TURN_OFF.items():
-        later = decisions if table == "checks" else selections
-        if found[table] is None and later is not None:
-            _put_value(base, *off.split("="))
-    if selections is None:
+    for table in _left_out(found):
+        _put_value(base, *TURN_OFF[table].split("="))
+    if found["selections"] is None:
         _guess_rules(base, found)
     return base
 

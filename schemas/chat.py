@@ -38,6 +38,17 @@ class Answer:
     """The model would not answer, and would not when asked again."""
     reused: bool = False
     """Taken from the answers kept, not asked for now: it costs nothing."""
+    may_pass: bool = False
+    """It failed for a reason that may pass, such as an endpoint that was down: nothing may be concluded from it."""
+
+
+class Unanswered(Exception):
+    """Questions have no answer for a reason that may pass, so what hangs on them cannot be finished in this run."""
+
+    def __init__(self, questions: int, why: str) -> None:
+        """``why``: of one of them, in words."""
+        super().__init__(why)
+        self.questions, self.why = questions, why
 
 
 @dataclass(slots=True)

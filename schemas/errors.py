@@ -62,6 +62,12 @@ class BudgetError(StivError):
     exit_code = 3
 
 
+class UnansweredError(StivError):
+    """Chat models left questions without an answer, for a reason that may pass; the others are kept. Exit code 3."""
+
+    exit_code = 3
+
+
 class ErrorCode(StrEnum):
     """Why a source is ``error`` or ``partial``."""
 
@@ -81,6 +87,7 @@ class ErrorCode(StrEnum):
     CRASHED = "crashed"
     POISON = "poison"
     CHANGED = "changed"
+    REPLACED = "replaced"
     CUT_FAILED = "cut_failed"
     FORGOTTEN = "forgotten"
 
@@ -95,12 +102,16 @@ ERROR_CODES: dict[ErrorCode, tuple[bool, str]] = {
     ErrorCode.NO_VIDEO_STREAM: (False, "the file has no video stream"),
     ErrorCode.NO_FRAMES: (False, "a video stream is announced, but not one frame decodes"),
     ErrorCode.STILL_IMAGE: (False, "the file is a still picture"),
-    ErrorCode.BAD_TIMESTAMPS: (False, "time stamps are missing or run backwards over most of the file"),
+    ErrorCode.BAD_TIMESTAMPS: (False, "time stamps are missing, run backwards or give an impossible rate over most of the file"),
     ErrorCode.TRUNCATED: (False, "the file ends well before the length its header announces; what decodes was used"),
     ErrorCode.DAMAGED: (False, "some frames decode with errors; what decodes was used"),
     ErrorCode.TIMEOUT: (True, "no frame within the time limit, or the whole source took too long"),
     ErrorCode.CRASHED: (True, "the decoder process died"),
     ErrorCode.CHANGED: (True, "the file is not the one that was scanned (only of clips, at export)"),
+    ErrorCode.REPLACED: (
+        False,
+        "the file was overwritten after it was scanned, and the corpus has its new content too (only of clips, at export)",
+    ),
     ErrorCode.CUT_FAILED: (False, "the clip could not be cut from its source (only of clips, at export)"),
     ErrorCode.FORGOTTEN: (False, "its content was taken out of this corpus with `stiv forget`"),
     ErrorCode.POISON: (True, "the part with this source killed its worker again and again"),

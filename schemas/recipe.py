@@ -216,6 +216,8 @@ class Judge(_Rules):
             ("caption_garbled", "contains(caption, chr(65533))"),
             ("caption_script", "caption_script IS DISTINCT FROM 'latin' OR caption_script_share < 0.6"),
             ("caption_language", "caption_language <> 'en' AND caption_language_score > 0.9"),
+            ("hallucinated", "dsg_i > 0.1"),
+            ("mismatch", "agreement < 0.2"),
         ),
         description="Ordered; the first that drops a clip gives the reason, all are recorded. They run after the rules of `select`.",
     )

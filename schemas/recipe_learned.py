@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from schemas.section import Name, Section
+from schemas.section import Name, Section, check_weights_file
 
 Device = Literal["auto", "cpu", "cuda"]
 _DEVICE = "Where the network runs; `auto` takes a GPU where there is one. No part of what a variant is."
@@ -77,7 +77,11 @@ class Embeddings(Section):
     )
     weights: str | None = Field(
         None,
-        description="openclip: pretrained tag such as laion2b_s34b_b79k, or a local .safetensors file; needless with hf-hub:owner/name, which has its own.",
+        description="openclip: pretrained tag such as laion2b_s34b_b79k, or a local .safetensors file, which is built as `model` says (OpenAI's weights then need ViT-…-quickgelu); needless with hf-hub:owner/name, which has its own.",
+    )
+    weights_file: str | None = Field(
+        None,
+        description="openclip: local .safetensors file with the weights of the tag in `weights`. Nothing is fetched then; activation and preparation of pictures are the tag's.",
     )
     aesthetic_head: str | None = Field(
         None,
@@ -104,6 +108,9 @@ class Embeddings(Section):
             raise ValueError(
                 "`openclip` needs `weights`, a pretrained tag or a local .safetensors file; or a `model` hf-hub:owner/name"
             )
+        check_weights_file(self.weights, self.weights_file)
+        if self.backend == "perceptual" and self.enabled and self.aesthetic_head:
+            raise ValueError("`aesthetic_head` scores vectors of OpenCLIP: set `backend: openclip`, or leave it out")
         labels = [label for group in self.tags.values() for label in group]
         if len(labels) != len(set(labels)):
             raise ValueError("a label of `tags` stands in two groups")
@@ -179,7 +186,8 @@ class Chat(Section):
         description="`openai`: any endpoint that speaks OpenAI's chat protocol, such as vLLM. `transformers`: an image-text-to-text model in this process; needs the extra `models`.",
     )
     model: str | None = Field(
-        None, description="Name of the model at the endpoint; or a local folder or a name on the hub."
+        None,
+        description="Name of the model at the endpoint; or a local folder, or a name on the hub: owner/name, or owner/name@revision.",
     )
     base_url: str | None = Field(
         None,
@@ -259,7 +267,7 @@ class Chats(Section):
 
 
 class Rewrite(Section):
-    """A language model shortens or restyles captions; a rewrite that adds an object is refused."""
+    """A language model shortens or restyles captions; a rewrite that adds a thing, colour, number or direction is refused."""
 
     enabled: bool = Field(False, description="Rewrite captions.")
     language: ChatName = Field("llm", description="Which chat model.")

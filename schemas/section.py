@@ -14,3 +14,11 @@ class Section(BaseModel):
     """Unknown keys are errors; values do not change; defaults are checked like given values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def check_weights_file(weights: str | None, file: str | None) -> None:
+    """Raise ValueError where a `weights_file` has no tag beside it that says what its weights are."""
+    if file is not None and (not weights or weights.endswith(".safetensors")):
+        raise ValueError(
+            "`weights_file` holds the weights of a pretrained tag: name the tag in `weights`; without a tag, put the path into `weights`"
+        )

@@ -135,12 +135,17 @@ SOURCES = Table(
             "frames",
             "frames flagged as corrupt, or decoded between an error and the next recovery point",
         ),
-        _col("decode_errors", I64, "", "packets that the decoder or the demuxer refused"),
+        _col(
+            "decode_errors",
+            I64,
+            "",
+            "packets that the decoder or the demuxer refused, or that gave no frame where each gives one",
+        ),
         _col(
             "timestamp_faults",
             I64,
             "",
-            "frames whose time stamp was missing or ran backwards, and gaps where frames are lost or, where the header counts none, may be",
+            "frames whose time stamp was missing or ran backwards, and gaps where the header counts more frames, or none, so that some may be lost",
         ),
         _col("license", S, "", "licence that the manifest gave"),
         _col("tags", STRINGS, "", "tags that the manifest gave"),
@@ -325,6 +330,12 @@ EMBEDDINGS = Table(
         _col("embedding_model", S, "", "`perceptual`, or OpenCLIP's architecture and weights", False),
         _col("embedding_stills", I32, "", "stills looked at", False),
         _col(
+            "still_vectors",
+            pa.binary(),
+            "",
+            "the stills' vectors, as little-endian float16 one after the other: other tags are worked out from them; NULL without OpenCLIP. Not part of `clips_all`",
+        ),
+        _col(
             "openclip_consistency",
             F32,
             "-1..1",
@@ -401,8 +412,13 @@ CAPTIONS = Table(
     (
         _CLIP_ID,
         _col("caption", S, "", "the caption to train on; NULL where no captioner had one"),
-        _col("caption_short", S, "", "one sentence or less"),
-        _col("caption_structured", S, "", "JSON object with named aspects"),
+        _col(
+            "caption_short",
+            S,
+            "",
+            "one sentence or less; not what the checks look at; NULL, too, where the caption was rewritten and this adds something to `caption_original`",
+        ),
+        _col("caption_structured", S, "", "JSON object with named aspects; the rest as for `caption_short`"),
         _col("caption_original", S, "", "the caption before it was rewritten; NULL where it was not"),
         _col("captioner", S, "", "which captioner wrote the row; NULL where none did"),
         _col("captioner_fingerprint", S, "", "of that captioner with its model and prompt"),
@@ -462,11 +478,16 @@ CHECKS = Table(
             "dsg_s",
             F32,
             "0..1",
-            "DSG-Video, share of the caption's sentences with a hallucinated object; NULL where not asked",
+            "DSG-Video, share of the caption's sentences that speak of a hallucinated object, by its whole name or its head noun alone; NULL where not asked",
         ),
         _col("dsg_objects", I32, "", "objects that the caption names"),
         _col("dsg_hallucinated", STRINGS, "", "those of them that no still shows"),
-        _col("dsg", S, "", "JSON: every object with its sentence, question and the answer of each still"),
+        _col(
+            "dsg",
+            S,
+            "",
+            "JSON: every object with the sentences that speak of it, its question and the answers, still after still to the first yes",
+        ),
     ),
 )
 

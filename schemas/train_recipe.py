@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from schemas.section import check_weights_file
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
@@ -131,7 +133,12 @@ class Text(_Section):
         description="openclip: architecture such as ViT-bigG-14, hf-hub:owner/name, or a local JSON configuration; t5: folder or hub name.",
     )
     weights: str | None = Field(
-        None, description="openclip: pretrained tag such as laion2b_s39b_b160k, or a local .safetensors file."
+        None,
+        description="openclip: pretrained tag such as laion2b_s39b_b160k, or a local .safetensors file, which is built as `name` says (OpenAI's weights then need ViT-…-quickgelu).",
+    )
+    weights_file: str | None = Field(
+        None,
+        description="openclip: local .safetensors file with the weights of the tag in `weights`. Nothing is fetched then; the activation is the tag's.",
     )
     precomputed: str | None = Field(
         None,
@@ -148,6 +155,7 @@ class Text(_Section):
             raise ValueError(
                 f"`{self.kind}` needs `name`, such as {'ViT-bigG-14' if self.kind == 'openclip' else 'google/t5-v1_1-xxl'}"
             )
+        check_weights_file(self.weights, self.weights_file)
         return self
 
 

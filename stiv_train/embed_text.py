@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from curation.corpus import Corpus, hold
+from curation.corpus import Corpus
+from curation.lock import hold
 from curation.storage import Store
 from models.text.content import content
 from models.text.contract import TextEncoder

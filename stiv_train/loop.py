@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from curation.corpus import hold
+from curation.lock import hold
 from curation.storage import Store
 from schemas.train_recipe import TrainRecipe
 from stiv_train import checkpoint, starting

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import pairwise
 from typing import Any
 
+from curation.captioning.denials import denied_words
 from curation.captioning.json_answers import json_values, without_thought
 from curation.captioning.language import detect_language
 from curation.captioning.mishaps import Mishaps
-from curation.captioning.objects import singular
+from curation.captioning.objects import plain_text, singular
 from curation.captioning.prompts import fill
-from curation.captioning.wordlists import word_lines
+from curation.captioning.wordlists import word_lines, word_set
 from schemas.chat import Ask, ChatModel
 
 CATEGORIES: dict[str, str] = {
@@ -47,9 +48,10 @@ MOST = 4
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _FORMAT = re.compile(r"\b(landscape|portrait|square)(?=[ -](video|clip|format|orientation|mode)\b)")
 """The form of a picture is not what it shows."""
-_DENIED = re.compile(r"\b(no|without(?: any)?|not an?)\s+(?:\w+\s+)?$")
-_DENIED_WITHIN = 40
-"""Characters before a keyword that are looked at for a word that denies it."""
+_SQUARE = "square"
+_PICTURED = frozenset(["shapes", "animation", "art", "text"])
+"""Categories in whose company a square is a shape."""
+_DRAWN = frozenset("solid hollow outlined filled rotating geometric".split())
 
 SURE = 0.9
 """Score from which on a caption is taken to be in the language that was found."""
@@ -64,32 +66,40 @@ def categories_by_rules(text: str | None, language: str | None = None, score: fl
     ``language`` and ``score`` are as :func:`curation.captioning.language.detect_language` gives them. A text that is surely not English
     has none: the German "Rock" is a skirt.
 
-    A category's evidence is the number of its different keywords; of equals the one that is named first comes first. Words after
-    `no` and `without` are no evidence.
+    A category's evidence is the number of its different keywords; of equals the one that is named first comes first. What the text
+    denies (:mod:`curation.captioning.denials`) is no evidence.
     """
     if language not in (None, "en") and score is not None and score >= SURE:
         return []
-    plain = _FORMAT.sub(" ", unicodedata.normalize("NFKC", text or "").casefold().replace("’", "'"))
-    found: dict[str, dict[str, int]] = {}
-    skip = 0
+    plain = _FORMAT.sub(" ", plain_text(text or ""))
     words = list(_WORD.finditer(plain))
-    for i, word in enumerate(words):
-        if skip:
-            skip -= 1
-            continue
-        if _DENIED.search(plain[max(0, word.start() - _DENIED_WITHIN) : word.start()]):
-            continue
-        term = _base(word.group())
-        phrase = f"{term}_{_base(words[i + 1].group())}" if i + 1 < len(words) else term
-        term, skip = (phrase, 1) if phrase != term and phrase in _keywords() else (term, 0)
-        for category in _keywords().get(term, ()):
-            found.setdefault(category, {}).setdefault(term, i)
-    order = sorted(found, key=lambda c: (-len(found[c]), min(found[c].values()), list(CATEGORIES).index(c)))
+    bases = [singular(word.group().removesuffix("'s")) for word in words]
+    denied = denied_words(plain, words)
+    terms: dict[str, int] = {}
+    skip = False
+    for i, base in enumerate(bases):
+        phrase = f"{base}_{bases[i + 1]}" if i + 1 < len(bases) else ""
+        term = phrase if phrase in _keywords() else base
+        if not skip and i not in denied:
+            terms.setdefault(term, i)
+        skip = not skip and term == phrase
+    found: dict[str, list[int]] = {}
+    for term, i in terms.items():
+        for category in () if term == _SQUARE else _keywords().get(term, ()):
+            found.setdefault(category, []).append(i)
+    if _SQUARE in terms:
+        category = _kind_of_square(bases, found.keys())
+        found.setdefault(category, []).append(terms[_SQUARE])
+    order = sorted(found, key=lambda c: (-len(found[c]), min(found[c]), list(CATEGORIES).index(c)))
     return order[:MOST]
 
 
-def _base(word: str) -> str:
-    return singular(word.removesuffix("'s"))
+def _kind_of_square(words: Sequence[str], others: Collection[str]) -> str:
+    """A square is a shape after a colour or the like, or in no other company than shapes have; else people walk across it."""
+    coloured = any(
+        word == _SQUARE and (before in word_set("colours") or before in _DRAWN) for before, word in pairwise(words)
+    )
+    return "shapes" if coloured or _PICTURED.issuperset(others) else "city"
 
 
 @functools.cache

@@ -7,6 +7,7 @@ part are under way at once, so that a server is kept busy.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -80,6 +81,9 @@ class Restyler(Protocol):
     async def rewrite(self, captions: Sequence[str], clip_ids: Sequence[str]) -> list[str | None]:
         """One text per caption, in order, with the clip it is of; None where the caption should stay as it is."""
 
+    def adds_nothing(self, caption: str, text: str) -> bool:
+        """Whether another text about the same clip says nothing that its caption, as it was before, does not."""
+
 
 async def caption_clips(
     clips: Sequence[ClipFacts], captioners: Sequence[Captioner], max_chars: int, restyler: Restyler | None = None
@@ -87,7 +91,8 @@ async def caption_clips(
     """Rows of ``schemas.tables.CAPTIONS``, one per clip, in order. The first captioner that has a text writes the row.
 
     Captions are made one paragraph of at most ``max_chars`` characters, cut at a word; then ``restyler`` may put them in other
-    words. Raises ValueError where a captioner breaks the contract by answering for another number of clips.
+    words. What it puts in their place is held to the caption; so are then the short and the structured text, which are left out
+    where they add something. Raises ValueError where a captioner breaks the contract by answering for another number of clips.
     """
     found: list[tuple[Captioner, CaptionText] | None] = [None] * len(clips)
     for captioner in captioners:
@@ -108,7 +113,7 @@ async def caption_clips(
         for i, other in zip(given, texts, strict=True):
             restyled[i] = _cut(other, max_chars) if other is not None else None
     return [
-        _row(clip.clip_id, text, caption, other, max_chars)
+        _row(clip.clip_id, text, caption, other, max_chars, restyler)
         for clip, text, caption, other in zip(clips, found, captions, restyled, strict=True)
     ]
 
@@ -118,18 +123,28 @@ def _cut(text: str, max_chars: int) -> str:
 
 
 def _row(
-    clip_id: str, found: tuple[Captioner, CaptionText] | None, caption: str | None, restyled: str | None, max_chars: int
+    clip_id: str,
+    found: tuple[Captioner, CaptionText] | None,
+    caption: str | None,
+    restyled: str | None,
+    max_chars: int,
+    restyler: Restyler | None,
 ) -> dict[str, object]:
     captioner, text = found if found is not None else (None, None)
+    original = caption if restyled and restyled != caption else None
     short = _cut(text.short, max_chars) if text is not None and text.short is not None else None
+    structured = text.structured if text is not None else None
+    if original is not None and restyler is not None:
+        short = short if short and restyler.adds_nothing(original, short) else None
+        structured = structured if structured and restyler.adds_nothing(original, _texts_in(structured)) else None
     said = restyled or caption
     measured = measure_text(said)
     return {
         "clip_id": clip_id,
         "caption": said,
         "caption_short": short or None,
-        "caption_structured": text.structured if text is not None else None,
-        "caption_original": caption if restyled and restyled != caption else None,
+        "caption_structured": structured,
+        "caption_original": original,
         "captioner": captioner.name if captioner is not None else None,
         "captioner_fingerprint": captioner.fingerprint if captioner is not None else None,
         "caption_scope": text.scope if text is not None else None,
@@ -138,3 +153,19 @@ def _row(
         "caption_script": measured.script,
         "caption_script_share": measured.script_share,
     }
+
+
+def _texts_in(structured: str) -> str:
+    """All texts among the values of a JSON object, one to a line; its keys say nothing of the clip. Broken JSON is its own text."""
+    try:
+        left = [json.loads(structured)]
+    except ValueError:
+        return structured
+    texts: list[str] = []
+    while left:
+        value = left.pop(0)
+        if isinstance(value, (dict, list)):
+            left[:0] = list(value.values()) if isinstance(value, dict) else value
+        elif value is not None and not isinstance(value, bool):
+            texts.append(str(value))
+    return "\n".join(texts)

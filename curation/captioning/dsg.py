@@ -7,8 +7,8 @@ shows it. ``dsg_i`` = hallucinated objects / objects, ``dsg_s`` = sentences with
 Our choices, where the paper is silent: an object is asked for with the colour, kind and material that the caption gives it, so that a
 swapped colour is found, too (the numbers are then higher than with bare nouns); all questions of one still go in one call; an object
 that was seen is not asked for again, which cannot change the result; one that was not seen is hallucinated only if more than half of
-its stills were answered with no. What takes more than one still to see, such as a direction, is
-never asked.
+its stills were answered with no; which sentences have an object is told by its words (:mod:`curation.captioning.mentions`). What takes
+more than one still to see, such as a direction, is never asked.
 """
 
 from __future__ import annotations

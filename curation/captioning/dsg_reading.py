@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from curation.captioning.json_answers import json_values, without_thought
-from curation.captioning.objects import singular
+from curation.captioning.mentions import Sentence, sentences_of, stems
 from curation.captioning.text import clean_text, cut_at_word
 
 MAX_OBJECTS = 48
@@ -17,8 +16,6 @@ MAX_OBJECTS = 48
 _OBJECT_CHARS, _QUESTION_CHARS = 120, 300
 
 _WORD = re.compile(r"[^\W_]+")
-_SMALL = frozenset("a an the of in on at with and or to some two three four five several many".split())
-
 _YES = frozenset("yes y true 1".split())
 _NO = frozenset("no n false 0".split())
 _LINE = re.compile(r"^\W*(\d{1,3})\W+(\w+)\b", re.MULTILINE)
@@ -31,7 +28,7 @@ class Question:
 
     object: str
     sentences: tuple[int, ...]
-    """Numbers, from 1, of the sentences in which it stands."""
+    """Numbers, from 1, of the sentences that speak of it."""
     question: str
 
 
@@ -49,38 +46,35 @@ class Questions:
 def read_questions(text: str, sentences: Sequence[str]) -> Questions | None:
     """The questions in an answer; None where there is no list in it.
 
-    An object that is listed twice is one object that stands in both sentences. A missing or impossible number of the sentence is made
-    good by looking where most of the object's words stand; a missing question is written. An object without a word of the caption's is
-    the language model's own invention, and not the caption's: it is left out. Where words are written without spaces, as in Chinese,
-    whole names are looked for.
+    Each object is asked for once, and the list has one sentence for it; but it belongs to every sentence that speaks of it, as
+    :mod:`curation.captioning.mentions` finds them. Only where that is none, the list's own counts, if a word of the object stands there,
+    else the sentence with most of them. An object that is listed twice is one. A missing question is written. An object without a word
+    of the caption's is the language model's own invention, and not the caption's: it is left out.
     """
     items = _items(text)
     if items is None:
         return None
-    spoken = [(_stems(sentence), _plain(sentence)) for sentence in sentences]
-    found: dict[str, tuple[str, set[int], str]] = {}
+    spoken = [Sentence.of(sentence) for sentence in sentences]
+    found: dict[frozenset[str], tuple[str, set[int], str]] = {}
     invented: list[str] = []
     for item in items[:MAX_OBJECTS]:
         name, number, question = _fields(item)
-        stems = _stems(name)
-        if not stems:
+        if not stems(name):
             continue
-        plain = _plain(name)
-        # In ASCII, words have spaces between them, and "car" is not in "cardboard".
-        shared = [
-            len(stems) if not plain.isascii() and plain in sentence else len(stems & words)
-            for words, sentence in spoken
-        ]
+        shared = [sentence.shared(name) for sentence in spoken]
         if not any(shared):
             invented.append(name)
             continue
-        place = number if number is not None and 1 <= number <= len(sentences) else 1 + shared.index(max(shared))
-        key = " ".join(sorted(stems))
-        _, places, _ = found.setdefault(key, (name, set(), question or f"Does the picture show {name}?"))
-        places.add(place)
-    return Questions(
-        [Question(name, tuple(sorted(places)), q) for name, places, q in found.values()], invented, len(items)
-    )
+        told = number if number is not None and 1 <= number <= len(sentences) and shared[number - 1] else None
+        best = 1 + shared.index(max(shared))
+        _, places, _ = found.setdefault(stems(name), (name, set(), question or f"Does the picture show {name}?"))
+        places.add(told or best)
+    names = [name for name, _, _ in found.values()]
+    questions = [
+        Question(name, tuple(sorted(speaking or places)), question)
+        for (name, places, question), speaking in zip(found.values(), sentences_of(names, spoken), strict=True)
+    ]
+    return Questions(questions, invented, len(items))
 
 
 def read_answers(text: str, count: int) -> list[bool | None]:
@@ -129,14 +123,6 @@ def _fields(item: Any) -> tuple[str, int | None, str]:
         number if isinstance(number, int) and not isinstance(number, bool) else None,
         cut_at_word(clean_text(question), _QUESTION_CHARS) if isinstance(question, str) else "",
     )
-
-
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
-
-
-def _stems(text: str) -> frozenset[str]:
-    return frozenset(singular(word) for word in _WORD.findall(_plain(text))) - _SMALL
 
 
 def _from_json(value: Any, count: int) -> list[bool | None] | None:

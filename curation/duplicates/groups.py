@@ -39,7 +39,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """Into how many tasks each search of a group is cut; 0 where it is not wanted."""
+    """Into how many tasks each search of a group is cut; 0 where it is not wanted, or there is nothing to compare."""
 
     exact: int
     near: int
@@ -78,12 +78,12 @@ def written(corpus: Corpus, variant: Variant) -> list[Group]:
 
 
 def make_plan(settings: Dedup, clips: int, vectors: int, width: int) -> Plan:
-    """A search over so many clips, and so many vectors of ``width`` numbers."""
-    slices = -(-clips // ROWS) or 1
+    """A search over so many clips, and so many vectors of ``width`` numbers. Where there are none, there is no task."""
+    slices = -(-clips // ROWS)
     return Plan(
         exact=slices if settings.exact else 0,
         near=slices if settings.near.enabled else 0,
-        cells=(-(-vectors * width * 4 // VECTOR_BYTES) or 1) if settings.semantic.enabled else 0,
+        cells=-(-vectors * width * 4 // VECTOR_BYTES) if settings.semantic.enabled else 0,
     )
 
 

@@ -25,6 +25,7 @@ RIGHT_KINDS = {
 WRONG_KINDS = {
     "object_added": "one thing too many in a sentence of its own",
     "object_slipped_in": "one thing too many within a sentence",
+    "object_added_long": "one thing too many within a paragraph of four to six sentences",
     "object_swapped": "another shape",
     "colour_swapped": "another colour of the shape",
     "ground_swapped": "another colour of the background",
@@ -38,7 +39,14 @@ WRONG_KINDS = {
 }
 """Kind → its fault."""
 
-HALLUCINATED = ("object_added", "object_slipped_in", "object_swapped", "colour_swapped", "ground_swapped")
+HALLUCINATED = (
+    "object_added",
+    "object_slipped_in",
+    "object_added_long",
+    "object_swapped",
+    "colour_swapped",
+    "ground_swapped",
+)
 """Kinds whose fault is a thing that no still shows."""
 
 
@@ -54,6 +62,8 @@ class ClipTruth:
     """With its article: `a plain black background`."""
     ground_words: tuple[str, ...]
     """Everything that may rightly be said of the background, its name last."""
+    things: tuple[str, ...] = ()
+    """Bare names of what it shows besides; golden clips show nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +236,10 @@ def _wrong(clip: ClipTruth, rng: np.random.Generator) -> Iterator[tuple[str, str
     plain, thing = _plain(clip), _pick(rng, _THINGS)
     yield "object_added", f"{plain} A {thing} is in front of it."
     yield "object_slipped_in", plain.replace(" moves ", f" and a {thing} move ")
+    begin, _ = _SIDES[clip.direction]
+    # Chance of its own: the other kinds keep theirs.
+    long = _long(clip, rng.spawn(1)[0])
+    yield "object_added_long", long.replace(f"near the {begin}.", f"near the {begin}, beside a {thing}.", 1)
     yield "object_swapped", plain.replace(clip.shape, _pick(rng, SHAPES, but=clip.shape))
     yield "colour_swapped", plain.replace(clip.colour, _pick(rng, tuple(COLOURS), but=clip.colour), 1)
     grounds = [f"a plain {ground} background" for ground in GROUNDS if not set(ground.split()) & set(clip.ground_words)]

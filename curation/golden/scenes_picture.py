@@ -1,4 +1,4 @@
-"""Changes to shots that picture signals must see, or must not be fooled by: repeated frames, overlays, stripes.
+"""Changes to shots that picture signals must see, or must not be fooled by: repeated frames and fields, overlays, stripes, dither.
 
 Each takes a :class:`~curation.golden.timeline.Shot` and gives one with what was done to it in its notes.
 """
@@ -25,6 +25,45 @@ def pulled(shot: Shot, from_fps: float, to_fps: float) -> Shot:
 
     note = {"effective_fps": from_fps, "duplicate_share": round(1 - ratio, 6)}
     return Shot(int(shot.length / ratio), make, shot.motion_px * ratio, shot.note | note)
+
+
+def telecined(shot: Shot, phase: int = 0) -> Shot:
+    """A shot of 24 pictures a second in 30 frames, field by field: four pictures last 2, 3, 2 and 3 fields, so that two frames of five
+    hold two pictures, and comb. ``phase`` (0 to 4) is the frame of five with which it begins."""
+
+    def make(total: int) -> View:
+        view = shot.make(4 * (total // 5 + 2))
+
+        def frame(index: int) -> np.ndarray:
+            five, place = divmod(index + phase, 5)
+            top, bottom = (4 * five + picture for picture in _FIELDS[place])
+            picture = view(top).copy()
+            picture[1::2] = view(bottom)[1::2]
+            return picture
+
+        return frame
+
+    return Shot(shot.length * 5 // 4, make, shot.motion_px * 0.8, shot.note | {"comb_share": 0.4})
+
+
+_FIELDS = ((0, 0), (1, 1), (1, 2), (2, 3), (3, 3))
+"""Pictures of four that the top and the bottom field of each of five frames show."""
+
+
+def dithered(shot: Shot, cells: int = 8) -> Shot:
+    """The shot in 8 × 8 × 4 colours, dithered with Bayer's matrix of ``cells`` × ``cells`` thresholds, as FFmpeg makes a GIF."""
+    matrix = np.zeros((1, 1))
+    while len(matrix) < cells:
+        matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
+    threshold = (matrix + 0.5) / matrix.size - 0.5
+    steps = np.array([255 / 7, 255 / 7, 255 / 3])
+
+    def paint(picture: np.ndarray, _: int) -> np.ndarray:
+        height, width = picture.shape[:2]
+        tiled = np.tile(threshold, (height // cells + 1, width // cells + 1))[:height, :width, None]
+        return np.clip(np.rint(picture / steps + tiled) * steps, 0, 255).astype(np.uint8)
+
+    return shot.through(paint, dither_px=cells)
 
 
 def overlaid(shot: Shot, boxes: list[draw.Box], lines: list[str], *, every: int = 0) -> Shot:

@@ -11,8 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from curation.captioning.language import detect_language
-from curation.captioning.objects import object_words
-from curation.captioning.wordlists import word_set
+from curation.captioning.objects import describes, object_words
 from curation.golden.captions_set import ClipTruth
 from schemas.chat import Answer, Ask, Usage
 from schemas.ids import digest
@@ -81,7 +80,7 @@ def noun_phrases(sentence: str) -> tuple[str, ...]:
     for word in words:
         if word == "background" or object_words(word):
             found.append(" ".join([*adjectives, word]))
-        adjectives = [*adjectives, word] if word in word_set("adjectives") or word in _PARTICIPLES else []
+        adjectives = [*adjectives, word] if describes(word) or word in _PARTICIPLES else []
     return tuple(found)
 
 
@@ -135,6 +134,7 @@ def is_shown(truth: ClipTruth, phrase: str) -> bool:
     *ground_adjectives, _ = truth.ground_words
     known = {
         truth.shape: {truth.colour},
+        **{thing: set() for thing in truth.things},
         "animation": set(),
         "background": set(ground_adjectives),
         **({"wall": set(ground_adjectives)} if "wall" in truth.ground_words else {}),

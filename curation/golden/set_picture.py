@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from curation.golden import draw, scenes
-from curation.golden.scenes_picture import overlaid, pulled, striped
+from curation.golden.scenes_picture import dithered, overlaid, pulled, striped, telecined
 from curation.golden.timeline import Shot, Timeline
 from curation.golden.video import GoldenVideo, played
 
@@ -47,7 +47,13 @@ def _rate(base: int) -> list[GoldenVideo]:
             )
     grainy = pulled(scenes.grain(scenes.pan(SIZE, base + 1, 50, 2.5), base, 3.0), 25, 60)
     found.append(_one("pulled_25_in_60_grain", grainy, fps=60.0, **_rates(25, 60)))
+    for drawn, shown in ((25, 60), (24, 30), (15, 30)):
+        held = pulled(scenes.handheld(SIZE, base + 4, 3 * drawn, 1.5, float(drawn), pan=1.5), drawn, shown)
+        name = f"pulled_{drawn}_in_{shown}_coarse"
+        found.append(_one(name, held, fps=float(shown), encoding={"crf": 28}, **_rates(drawn, shown)))
     for fps in (30, 60):
+        held = scenes.handheld(SIZE, base + 4, 3 * fps, 1.5, float(fps), pan=1.5)
+        found.append(_one(f"true_{fps}_coarse", held, fps=float(fps), encoding={"crf": 28}, **_rates(fps, fps)))
         pan = scenes.pan(SIZE, base + fps, 2 * fps, 60 / fps)
         found.append(_one(f"true_{fps}", pan, fps=float(fps), effective_fps=float(fps), duplicate_share=0.0))
     still = scenes.still(SIZE, base + 2, 60)
@@ -71,7 +77,7 @@ def _rates(drawn: int, shown: int) -> dict[str, Any]:
 
 
 def _combs(base: int) -> list[GoldenVideo]:
-    """Fields of two instants in one frame, at two speeds; and stripes, which are none."""
+    """Fields of two instants in one frame, at two speeds, or in two frames of five; and stripes, dither and grain, which are none."""
     found = []
     for speed in (2.0, 6.0):
         shot = scenes.pan(SIZE, base + 10, 40, speed)
@@ -79,6 +85,12 @@ def _combs(base: int) -> list[GoldenVideo]:
     for period in (2, 4):
         shot = striped(scenes.pan(SIZE, base + 11, 40, 3.0), period)
         found.append(_one(f"stripes_{period}", shot, encoding={"crf": 18}, comb_share=0.0))
+    for cells in (2, 4):
+        shot = dithered(scenes.pan(SIZE, base + 13, 40, 3.0), cells)
+        found.append(_one(f"dither_{cells}", shot, encoding={"crf": 8}, comb_share=0.0))
+    for phase in (0, 2):
+        shot = telecined(scenes.pan(SIZE, base + 14, 160, 4.0), phase)
+        found.append(_one(f"telecine_{phase}", shot, fps=30000 / 1001, encoding={"crf": 18}, comb_share=0.4))
     grainy = scenes.grain(scenes.pan(SIZE, base + 12, 40, 3.0), base, 8.0)
     return [*found, _one("grain", grainy, encoding={"crf": 18}, comb_share=0.0)]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curation.golden import draw, scenes
+from curation.golden import draw, scenes, set_shots_ramps
 from curation.golden.shapes import MovingShape
 from curation.golden.timeline import Cut, Dissolve, Fade, Flash, Join, Shot, Timeline
 from curation.golden.video import GoldenVideo, played
@@ -39,6 +39,7 @@ def videos(seed: int) -> list[GoldenVideo]:
         _overexposed(seed),
         _glitches(seed),
         _returns(seed),
+        *set_shots_ramps.videos(seed),
     ]
 
 

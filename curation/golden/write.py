@@ -47,11 +47,12 @@ def write_golden(
         on_done: called after each file with its name, how many are done, and how many there are.
 
     Raises:
-        UsageError: an unknown set or name.
+        UsageError: an unknown set or name, or ``out`` lies in a corpus.
         StorageError: the folder cannot be written.
     """
     out = Path(out)
     videos = _chosen(catalogue(seed, shapes=shapes), sets, names)
+    _refuse_corpus(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         known = _known(out / TRUTH_FILE, seed)
@@ -68,6 +69,16 @@ def write_golden(
             f"{out} cannot be written: {error}.", fix="Choose a folder that can be written to."
         ) from error
     return out / TRUTH_FILE
+
+
+def _refuse_corpus(out: Path) -> None:
+    here = out.absolute()
+    inside = next((folder for folder in (here, *here.parents) if (folder / "corpus.json").exists()), None)
+    if inside is not None:
+        raise UsageError(
+            f"`{out}` is or lies in the corpus `{inside}`, which holds no videos of its own.",
+            fix="Choose another folder, and name it to `stiv curate`.",
+        )
 
 
 def _chosen(videos: Iterable[GoldenVideo], sets: Sequence[str], names: Sequence[str] | None) -> list[GoldenVideo]:

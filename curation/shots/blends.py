@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 
+from curation.shots.ramps import goes_on, ramp_top
 from curation.shots.sketch import CHANGED, Sketch, coverage, likeness
 
 MIN_DISTANCE = 8.0
@@ -45,10 +46,10 @@ FADE_CONTRAST = 0.2
 
 _MAX_STEP_BACK = 0.12  # how far the weight may fall between two frames (noise, motion)
 _MAX_STEP = 0.6  # how far it may rise: more is a hard cut
-_FADE_RISE = 1.015  # per frame: the last steps of a fade of two seconds are smaller, by then its weight is over 0.95
 _LONGER = 1.25  # over 1 prefers the longer of two windows that fit about equally, as motion spoils the longer one's fit
-_SLOPE = 0.3  # share of the mean change of weight per frame at which a ramp still goes on
+_SLOPE = 0.3  # share of the mean change of weight per second at which a ramp still goes on
 _DOUBT = 0.35  # share of the error by which a span is widened: where motion disturbs the fit, its ends are less certain
+_REPEAT = 0.01  # weights of a picture shown twice differ by less
 _LEAN = 0.04  # a frame with a smaller weight of the other picture counts as whole
 
 
@@ -80,16 +81,17 @@ def looks_mixed(before: Sketch, middle: Sketch, after: Sketch) -> bool:
     return coverage(before, after, CHANGED / 4) >= MIN_COVERAGE
 
 
-def find_blend(window: Sequence[Sketch], centre: int) -> Blend | None:
+def find_blend(window: Sequence[Sketch], centre: int, near: tuple[int, int] | None = None) -> Blend | None:
     """The dissolve or fade that ``window[centre]`` lies in, or None.
 
     Args:
-        window: consecutive frames, N of them, at least as long as the longest transition to be found.
+        window: consecutive frames; a ramp is followed up to their ends.
         centre: position of a frame that looks like a mixture.
+        near: half-open span of the positions in which most of the ramp must lie, and ``centre``; None means all of them.
     """
-    cells = np.stack([s.cells for s in window])  # (N, C)
-    gram = (cells @ cells.T) / cells.shape[1]  # (N, N); whole numbers, so exact whatever the order of summation
-    ends = _best_ends(gram, centre)
+    low, high = near or (0, len(window))
+    gram = _gram(window[low:high])
+    ends = _best_ends(gram, centre - low)
     if ends is None:
         return None
     first, last = ends
@@ -98,18 +100,25 @@ def find_blend(window: Sequence[Sketch], centre: int) -> Blend | None:
     limit = MAX_RESIDUAL if inner >= SHORT else MAX_RESIDUAL_SHORT
     if inner < MIN_INNER or residual > limit or not _rises_evenly(weights):
         return None
+    first, last = first + low, last + low
     before, after = window[first], window[last]
     if coverage(before, after) < MIN_COVERAGE:
         return None
-    low, high = sorted((before.contrast, after.contrast))
+    darkest, brightest = sorted((before.contrast, after.contrast))
     kind: Literal["fade", "dissolve"] = "dissolve"
-    if before.flat or after.flat or low < FADE_CONTRAST * high:
+    if before.flat or after.flat or darkest < FADE_CONTRAST * brightest:
         kind = "fade"
     elif not _mixes_pictures(window, first, last, weights):
         return None
-    start, end = _fade_span(window, first, last) if kind == "fade" else _mixed_span(gram, first, last, residual)
+    start, end = _fade_span(window, first, last) if kind == "fade" else _mixed_span(window, first, last, residual)
     score = float(np.clip(1.0 - residual / (2 * limit), 0.0, 1.0))
     return Blend(start, end, kind, score, "luma_ramp" if kind == "fade" else "linear_blend")
+
+
+def _gram(frames: Sequence[Sketch]) -> np.ndarray:
+    """(N, N) products of the frames' colours; whole numbers before division, so exact whatever the order of summation."""
+    cells = np.stack([s.cells for s in frames])  # (N, C)
+    return np.asarray((cells @ cells.T) / cells.shape[1])
 
 
 def _best_ends(gram: np.ndarray, centre: int) -> tuple[int, int] | None:
@@ -182,25 +191,30 @@ def _mixes_pictures(window: Sequence[Sketch], first: int, last: int, weights: np
     return bool(middle) and sum(edges for _, edges in middle) <= limit * expected
 
 
-def _mixed_span(gram: np.ndarray, first: int, last: int, residual: float) -> tuple[int, int]:
+def _mixed_span(window: Sequence[Sketch], first: int, last: int, residual: float) -> tuple[int, int]:
     """Half-open span of the mixed frames of a dissolve, with a frame or two to spare.
 
     Motion may have made the fit too short: motion hardly changes the weights, so the span grows outwards as long as they go on
     changing about as fast. Or it made it too long: then frames that show only one end are given back.
     """
+    gram = _gram(window)
+    times = [s.time for s in window]
     start, end = first, last
     grows = True
     while grows:
         reach = max(2, (end - start) // 3)
         low, high = max(0, start - reach), min(len(gram) - 1, end + reach)
-        lean = _weights(gram, low, high, low, high + 1)
-        slope = _SLOPE * (lean[end - low] - lean[start - low]) / (end - start)
+        lean = _weights(gram, low, high, low, high + 1).tolist()
+        gone = [-weight for weight in lean]
+        clock = times[low : high + 1]
+        slope = _SLOPE * (lean[end - low] - lean[start - low]) / max(times[end] - times[start], 1e-6)
         s, e = start, end
-        while s > low and lean[s - low] > max(_LEAN, lean[s - 1 - low] + slope):
+        while s > low and lean[s - low] > _LEAN and goes_on(gone, clock, e - low, s - low, -1, slope):
             s -= 1
-        while e < high and lean[e - low] < min(1 - _LEAN, lean[e + 1 - low] - slope):
+        while e < high and lean[e - low] < 1 - _LEAN and goes_on(lean, clock, s - low, e - low, +1, slope):
             e += 1
-        grows = s == low < start or e == high > end  # it may go on beyond the frames looked at
+        # It may go on beyond the frames looked at; those may be but repeats of the one at which it seemed to end.
+        grows = (s < start and lean[s - low] - lean[0] <= _REPEAT) or (e > end and lean[-1] - lean[e - low] <= _REPEAT)
         start, end = s, e
     inside = _weights(gram, start, end, start, end + 1)
     half = (end - start + 1) // 2
@@ -212,21 +226,8 @@ def _mixed_span(gram: np.ndarray, first: int, last: int, residual: float) -> tup
 
 
 def _fade_span(window: Sequence[Sketch], first: int, last: int) -> tuple[int, int]:
-    """Half-open span of a fade: from its flat end outwards as long as contrast keeps rising, with a frame to spare.
-
-    Contrast is proportional to the weight of the picture and, unlike the mixture, hardly disturbed by motion within it.
-    """
-    contrast = [s.contrast for s in window]
-    falls = contrast[last] < contrast[first]
-    step = -1 if falls else 1
-    at = (last if falls else first) + step
-    while 0 <= at + step < len(window) and _rises(contrast, at, step):
-        at += step
-    return (max(0, at - 1), last + 1) if falls else (first, min(len(window), at + 2))
-
-
-def _rises(contrast: Sequence[float], at: int, step: int) -> bool:
-    """Contrast rises in the next step or, since small ramps tremble, over the next two."""
-    near = contrast[at + step]
-    far = contrast[at + 2 * step] if 0 <= at + 2 * step < len(contrast) else near
-    return max(near, far) > _FADE_RISE * contrast[at]
+    """Half-open span of a fade: from its flat end outwards as long as the picture gains, with a frame to spare."""
+    middle = (first + last) // 2
+    if window[last].contrast < window[first].contrast:
+        return max(0, ramp_top(window, last, middle, -1) - 1), last + 1
+    return first, min(len(window), ramp_top(window, first, middle, +1) + 2)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from curation.shots.flashes import flash_passes
 from curation.shots.sketch import Sketch, coverage, distance, likeness
 
 MIN_JUMP = 10.0
@@ -29,6 +30,9 @@ FLASH_S = 0.4
 """A disturbance up to this long, with the same scene before and after, is a flash."""
 STITCH_S = 0.9
 """The same where cuts are to be stitched: broken frames, something that passes close to the camera, a long flash."""
+
+PALE_SIDE = 0.5
+"""A frame beside a cut is pale with less than this share of the contrast that some frame near it has."""
 
 _NEIGHBOURS = 4
 _RETURN = 0.5  # the scene is back when its distance has fallen to this share of the jump
@@ -53,9 +57,14 @@ def cut_score(before: Sequence[Sketch], after: Sequence[Sketch], disturbed_s: fl
     alike = max(likeness(before[-1], after[0]), likeness(after[0], before[-1]))
     if jump < MIN_PROMINENCE * usual and not _stands_out_of_motion(sides, jump, alike):
         return None
-    if alike > MAX_LIKENESS or scene_returns(before, after, jump, disturbed_s):
+    if alike > MAX_LIKENESS or scene_returns(before, after, jump, disturbed_s) or flash_passes(before, after, FLASH_S):
         return None
     return float(min(1.0, 0.5 + 0.5 * (MAX_LIKENESS - alike) / MAX_LIKENESS))
+
+
+def is_pale(side: Sequence[Sketch]) -> bool:
+    """Whether ``side[0]``, next to a cut, shows little of the picture that the frames further off show."""
+    return side[0].flat or side[0].contrast < PALE_SIDE * max(s.contrast for s in side)
 
 
 def _stands_out_of_motion(sides: tuple[list[Sketch], list[Sketch]], jump: float, alike: float) -> bool:

@@ -103,8 +103,8 @@ class EnsembleFinder(ShotFinder):
             return False
         if max(likeness(before, after), likeness(after, before)) > DOUBT_LIKENESS:
             return False
-        early = self._window(index - 1, time, self._disturbed_s, -1)
-        late = self._window(index, time, self._disturbed_s, +1)
+        early = self._ring.stretch(index - 1, time, self._disturbed_s, -1)
+        late = self._ring.stretch(index, time, self._disturbed_s, +1)
         return not scene_returns(early, late, jump, self._disturbed_s)
 
     def _thins_out(self, index: int) -> bool:
@@ -115,8 +115,8 @@ class EnsembleFinder(ShotFinder):
 
         def far(step: int, seconds: float) -> Sketch:
             if step < 0:
-                return self._window(index, here.time, seconds, step, until=low - 1)[0]
-            return self._window(index, here.time, seconds, step, until=high)[-1]
+                return self._ring.stretch(index, here.time, seconds, step, until=low - 1)[0]
+            return self._ring.stretch(index, here.time, seconds, step, until=high)[-1]
 
         for seconds in SCALES_S:
             before, after = far(-1, seconds), far(+1, seconds)

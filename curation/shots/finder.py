@@ -7,18 +7,30 @@ look at have arrived; decisions depend on nothing else, so pushing frame by fram
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Iterable
 
 from curation.frames import Frame, Transition, TransitionKind
-from curation.shots.blends import Blend, find_blend, looks_mixed
-from curation.shots.cuts import FLASH_S, MIN_JUMP, MOVING_JUMP, MOVING_PROMINENCE, STITCH_S, cut_score, scene_returns
+from curation.shots.blends import Blend, looks_mixed
+from curation.shots.cuts import (
+    FLASH_S,
+    MIN_JUMP,
+    MOVING_JUMP,
+    MOVING_PROMINENCE,
+    STITCH_S,
+    cut_score,
+    is_pale,
+    scene_returns,
+)
 from curation.shots.dips import find_dip
+from curation.shots.mixtures import find_mixture
 from curation.shots.nominate import Nominators
+from curation.shots.ring import MAX_FRAMES, Ring
 from curation.shots.sketch import Sketch, Sketcher, distance, likeness
-from curation.shots.valleys import find_valley, looks_pale
+from curation.shots.valleys import looks_pale
 from schemas.recipe import Shots
 
-BLEND_S = 2.0
-"""A ramp is sought this far on both sides of a frame that looks like a mixture."""
+FAR_S = 3.0
+"""Ramps are seen up to this far on both sides of a frame that looks like a mixture; longer ones from their middle only."""
 FLAT_S = 1.5
 """Up to this much of the flat part beside a ramp belongs to the fade; a longer black stretch is a (black) shot of its own."""
 SCALES_S = (0.1, 0.2, 0.4, 0.8)
@@ -38,10 +50,11 @@ ONE_SCENE = 0.9
 """A frame looks like a mixture, but those before and after are more alike than this: motion."""
 
 _NEAR_S = 0.4  # the two sides of a mixture this far from it still differ in the middle of the longest dissolve
-_STRIDE_S = 0.1  # after a failed test, the next one this much later: neighbours give the same answer
+_STRIDE_S = (
+    0.1  # after a failed test, none before the next multiple: neighbours give the same answer, wherever one began
+)
 _CUT_FRAMES = 5  # a cut is tested on so many frames on both sides even where they are far apart in time
 _RATE_FRAMES = 32  # the frame rate is taken over this many frames
-_MAX_FRAMES = 240  # bounds memory and work where the rate is very high: no window reaches further on either side
 
 
 class ShotFinder:
@@ -55,12 +68,13 @@ class ShotFinder:
         self._disturbed_s = STITCH_S if settings.stitch else FLASH_S
         self._sketcher = Sketcher()
         self._nominators = Nominators(settings)
-        self._ring: dict[int, Sketch] = {}
+        self._ring = Ring()
         self._oldest = 0  # first index in the ring
         self._newest = -1
         self._next = 0  # first undecided frame
         self._jump = 0.0  # distance of the newest two frames
         self._nominated: dict[int, str] = {}  # as cuts, untested, and by what
+        self._reach = 0  # first frame that a decision to come may look at
         self._tested = 0  # first frame whose nomination as a cut is untested
         self._cuts: dict[int, tuple[float, str]] = {}  # true ones: score, detector
         self._walls: set[int] = set()  # those of them that no blend reaches across
@@ -77,7 +91,7 @@ class ShotFinder:
     def push(self, frame: Frame) -> list[Transition]:
         """Take the next frame; return the transitions that are now final, in order."""
         if self._newest < 0:
-            self._oldest = self._next = self._tested = self.settled = frame.index
+            self._oldest = self._next = self._tested = self._reach = self.settled = frame.index
         self._newest = frame.index
         newest, picture = self._sketcher.make(frame)
         self._ring[frame.index] = newest
@@ -90,7 +104,7 @@ class ShotFinder:
         while self._newest - self._tested >= _CUT_FRAMES and self._passed(self._tested, self._disturbed_s):
             self._test_cut(self._tested)
             self._tested += 1
-        while self._next < self._tested and self._passed(self._next, BLEND_S + FLAT_S):
+        while self._next < self._tested and self._passed(self._next, FAR_S + FLAT_S):
             self._decide(self._next)
             self._next += 1
         return self._release()
@@ -125,7 +139,7 @@ class ShotFinder:
         rate = (self._newest - back) / passed if passed > 0 else 0.0
         seen: set[int] = set()
         for scale in SCALES_S:
-            step = min(max(1, round(scale * rate)), _MAX_FRAMES // 2)
+            step = min(max(1, round(scale * rate)), MAX_FRAMES // 2)
             middle, before = self._newest - step, self._newest - 2 * step
             if step in seen or before < self._oldest or middle in self._mixed or middle < self._next:
                 continue
@@ -137,63 +151,74 @@ class ShotFinder:
     def _passed(self, index: int, seconds: float) -> bool:
         """The newest frame is that much later than this one, or very many frames."""
         ahead_s = self._ring[self._newest].time - self._ring[index].time
-        return ahead_s > seconds or self._newest - index >= 2 * _MAX_FRAMES
+        return ahead_s > seconds or self._newest - index >= 2 * MAX_FRAMES
 
     def _test_cut(self, index: int) -> None:
         detector = self._nominated.pop(index, None)
         if detector is not None and index > self._oldest:
             time = self._ring[index].time
-            before = self._window(index - 1, time, self._disturbed_s, -1, least=_CUT_FRAMES)
-            after = self._window(index, time, self._disturbed_s, +1, least=_CUT_FRAMES)
+            before = self._ring.stretch(index - 1, time, self._disturbed_s, -1, least=_CUT_FRAMES)
+            after = self._ring.stretch(index, time, self._disturbed_s, +1, least=_CUT_FRAMES)
             score = cut_score(before, after, self._disturbed_s)
             if score is not None:
                 self._cuts[index] = (score, detector)
-                # The last step of a quick fade to black is sometimes as strong as a cut, so a flat side is no wall.
-                if not before[-1].flat and not after[0].flat:
+                # A step near the end of a quick fade is sometimes as strong as a cut, so a pale side is no wall.
+                if not is_pale(before[::-1]) and not is_pale(after):
                     self._walls.add(index)
 
     def _decide(self, index: int) -> None:
         time = self._ring[index].time
         if index in self._cuts:
             self._add(index, index, "cut", *self._cuts[index])
-        if index in self._mixed and time >= self._skip_until_s and not self._inside_span(index):
-            start = max((cut for cut in self._walls if cut <= index), default=self._oldest)
-            end = min((cut for cut in self._walls if cut > index), default=self._newest + 1)
-            # Two halves of a fade share their darkest frame; spans are a frame too long on each side.
-            start = max([start, *(e - 2 for _, e, t in self._found if t.kind != "cut" and e <= index)])
-            if self._one_scene(index, start, end) or not self._try_blend(*self._around(index, start, end, BLEND_S)):
-                self._skip_until_s = time + _STRIDE_S
+        mixed = index in self._mixed and time >= self._skip_until_s and not self._inside_span(index)
+        if mixed and not self._try_mixture(index):
+            self._skip_until_s = (time // _STRIDE_S + 1) * _STRIDE_S
         self._mixed.discard(index)
         if self._ring[index].flat and index > self._oldest and not self._ring[index - 1].flat:
             self._try_dip(index)
 
-    def _around(self, index: int, start: int, end: int, reach_s: float) -> tuple[list[Sketch], int]:
-        """Frames up to so far before and after ``index``, from ``start`` on and before ``end``, and the position of ``index``."""
-        time = self._ring[index].time
-        before = self._window(index, time, reach_s, -1, until=start - 1)
-        after = self._window(index, time, reach_s, +1, until=end)
-        return before + after[1:], len(before) - 1
+    def _bounds(self, index: int, cuts: Iterable[int]) -> tuple[int, int]:
+        """The first frame, and the first one after it that is beyond, of what no cut divides from a frame."""
+        start = max((cut for cut in cuts if cut <= index), default=self._oldest)
+        end = min((cut for cut in cuts if cut > index), default=self._newest + 1)
+        return start, end
 
-    def _one_scene(self, index: int, start: int, end: int) -> bool:
-        """The frames a little before and after are so alike that what looked like a mixture is motion; spares a dear test."""
-        window, _ = self._around(index, start, end, _NEAR_S)
-        return likeness(window[0], window[-1]) > ONE_SCENE
-
-    def _try_blend(self, window: list[Sketch], centre: int) -> bool:
-        blend = find_blend(window, centre) or find_valley(window, centre)
-        return blend is not None and self._accept(blend, window)
+    def _try_mixture(self, index: int) -> bool:
+        """Whether a frame that looks like a mixture lies in a blend, which is then added."""
+        # Two halves of a fade share their darkest frame; spans are a frame too long on each side.
+        floor = max((e - 2 for _, e, t in self._found if t.kind != "cut" and e <= index), default=self._oldest)
+        tried = None
+        # A fade may end or begin with a cut of its own: the walls know nothing of those.
+        for cuts in (self._walls, self._cuts):
+            start, end = bounds = self._bounds(index, cuts)
+            if bounds == tried:
+                break
+            tried = bounds
+            near, _ = self._ring.around(index, max(start, floor), end, _NEAR_S, _NEAR_S)
+            if likeness(near[0], near[-1]) > ONE_SCENE:  # spares dear tests
+                continue
+            window, centre = self._ring.around(index, max(start, floor), end, FAR_S, FAR_S)
+            blend = find_mixture(window, centre)
+            if blend is None:
+                continue
+            is_open = blend.end == len(window) and window[-1].index + 1 < end
+            if is_open and window[blend.start].time - window[0].time > _STRIDE_S:
+                return False  # a later frame sees more of its end, and its start as well
+            if self._accept(blend, window):
+                return True
+        return False
 
     def _try_dip(self, index: int) -> None:
-        """The picture has just become flat: is it a quick dip between two shots?"""
-        time = self._ring[index].time
-        window = self._window(index, time, FLAT_S, -1)
-        at = len(window) - 1
-        window += self._window(index, time, FLAT_S, +1)[1:]
-        dip = find_dip(window, at)
+        """The picture has just become flat: is it a dip between two shots?"""
+        start, end = self._bounds(index, self._walls)
+        window, at = self._ring.around(index, start, end, FAR_S, FAR_S + FLAT_S)
+        dip = find_dip(window, at, FLAT_S)
         if dip is None:
             return
         start, end = window[dip[0]].index, window[dip[1]].index
-        if not self._inside_span(start) and not self._is_flash(start, end):
+        # The first half may be known as a blend, and the second be no mixture, for motion.
+        known = any(s <= start and end <= e for s, e, _ in self._found)
+        if not known and not self._is_flash(start, end):
             self._add(start, end, "fade", DIP_SCORE, "luma_ramp")
 
     def _is_flash(self, start: int, end: int) -> bool:
@@ -201,28 +226,14 @@ class ShotFinder:
         if start <= self._oldest or end > self._newest:
             return False
         first, last = self._ring[start].time, self._ring[end].time
-        before = self._window(start - 1, first, BESIDE_S, -1)
-        after = self._window(end, last, BESIDE_S, +1)
+        before = self._ring.stretch(start - 1, first, BESIDE_S, -1)
+        after = self._ring.stretch(end, last, BESIDE_S, +1)
         inside = [self._ring[index] for index in range(start, end)]
         jump = max(distance(before[-1], s) for s in inside)
         longest = max(FLASH_SPAN_S, self._disturbed_s)
         if max(s.level for s in inside) >= BLOOM_LEVEL:
             longest = BLOOM_S
         return scene_returns(before, after, jump, longest)
-
-    def _window(
-        self, index: int, time: float, reach_s: float, step: int, *, least: int = 1, until: int | None = None
-    ) -> list[Sketch]:
-        """Frames from ``index`` on in one direction, in order of time: as long as they are within reach of ``time``, but at least so
-        many; none from frame ``until`` on."""
-        ring = self._ring
-        found: list[Sketch] = []
-        while index != until and (frame := ring.get(index)) is not None and len(found) <= _MAX_FRAMES:
-            if len(found) >= least and abs(frame.time - time) > reach_s:
-                break
-            found.append(frame)
-            index += step
-        return found if step > 0 else found[::-1]
 
     def _inside_span(self, index: int) -> bool:
         return any(start <= index < end for start, end, _ in self._found)
@@ -249,7 +260,7 @@ class ShotFinder:
             edge.flat
             and near.flat
             and abs(near.time - origin.time) <= FLAT_S
-            and abs(index - origin.index) < _MAX_FRAMES
+            and abs(index - origin.index) < MAX_FRAMES
         )
 
     def _add(self, start: int, end: int, kind: TransitionKind, score: float, detector: str) -> None:
@@ -273,10 +284,11 @@ class ShotFinder:
             return []
         reach = self._newest + 1 if at_end else self._next
         if not at_end:
-            horizon = self._ring[self._next].time - BLEND_S - FLAT_S
-            reach = max(self._oldest, self._next - 2 * _MAX_FRAMES)
+            horizon = self._ring[self._next].time - FAR_S - FLAT_S
+            reach = max(self._reach, self._next - 2 * MAX_FRAMES)
             while reach < self._next and self._ring[reach].time < horizon:
                 reach += 1
+            self._reach = reach
         done = [entry for entry in self._found if at_end or entry[1] < reach]
         self._found = self._found[len(done) :]
         self.settled = min([reach, *(entry[0] for entry in self._found)])

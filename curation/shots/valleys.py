@@ -37,8 +37,16 @@ def looks_pale(before: Sketch, middle: Sketch, after: Sketch) -> bool:
     return low * rim <= middle.contrast < high * rim
 
 
-def find_valley(window: Sequence[Sketch], centre: int) -> Blend | None:
-    """The dissolve that ``window[centre]`` lies in, judged by edges alone, or None; arguments as in ``find_blend``."""
+def find_valley(window: Sequence[Sketch], centre: int, near: tuple[int, int]) -> Blend | None:
+    """The dissolve that ``window[centre]`` lies in, judged by edges alone, or None.
+
+    Args:
+        window: consecutive frames.
+        centre: position of a frame that looks like a mixture.
+        near: half-open span of the positions to look at.
+    """
+    low, high = near
+    window, centre = window[low:high], centre - low
     energy = np.array([s.edge_energy() for s in window])
     if not 1 <= centre <= len(window) - 2:
         return None
@@ -59,7 +67,7 @@ def find_valley(window: Sequence[Sketch], centre: int) -> Blend | None:
     if coverage(before, after) < MIN_COVERAGE or alike > MAX_LIKENESS_THIN:
         return None
     pad = round(error * (last - first)) + 1
-    start, end = max(0, first + 1 - pad), min(len(window), last + pad)
+    start, end = low + max(0, first + 1 - pad), low + min(len(window), last + pad)
     return Blend(start, end, "dissolve", float(np.clip(1.0 - error / (2 * MAX_ERROR), 0.0, 1.0)), "edge_valley")
 
 

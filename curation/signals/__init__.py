@@ -110,7 +110,7 @@ class SignalSet:
             **sharp,
             **columns_of(light),
             **self._still.close(span, crop),
-            **self._repeats.close(span),
+            **self._repeats.close(span, crop),
             **self._combs.close(span),
             **self._blocks.close(span),
             **self._bars.close(span),

@@ -9,7 +9,8 @@ Texture and noise do that here and there, text and thin lines in one or two rows
 runs of RUN rows or more count. The bands are cut into cells; a cell combs where enough of its pixels do, and where the
 picture has changed since the frame before, as there are no combs on what rests: blinds and fine stripes stay. Stripes
 that move tell themselves by their order: on them all odd rows are darker, or all are brighter, while combs of a
-moving thing are darker on one side of it and brighter on the other. It is the rule of the usual comb detectors (a
+moving thing are darker on one side of it and brighter on the other. The dither of a small palette (a GIF's) differs from
+pixel to pixel across as well as down, where a comb's rows are smooth. It is the rule of the usual comb detectors (a
 threshold on (a − b)(c − b), counted by blocks), made stricter. Combs that were scaled afterwards are not found.
 """
 
@@ -36,6 +37,9 @@ CHANGED = 1.5
 """Levels of 255. Mean difference from the frame before, over a cell, from which something moves."""
 ORDERED = 0.8
 """Of 1, where all combing pixels of odd rows go one way and those of even rows the other. Moving textures stay below 0.4."""
+ACROSS = 0.25
+"""Share of the combing pixels that differ as much from both pixels beside them, from which it is dither. Dither has 0.5 to 0.7, combs
+of real and drawn pictures up to 0.1, under strong grain 0.2."""
 _BANDS = 12
 _DOWN = np.ones((RUN, 1), np.uint8)
 
@@ -87,7 +91,21 @@ def is_combed(luma: np.ndarray, change: np.ndarray) -> bool:
     filled = cv2.resize(runs, size, interpolation=cv2.INTER_AREA) >= 255 * FILLED
     if np.count_nonzero(filled & moves) < least:
         return False
-    return _order(cv2.bitwise_and(bright, runs), cv2.bitwise_and(dark, runs)) < ORDERED
+    if _order(cv2.bitwise_and(bright, runs), cv2.bitwise_and(dark, runs)) >= ORDERED:
+        return False
+    return _across(here, runs) < ACROSS
+
+
+def _across(here: np.ndarray, runs: np.ndarray) -> float:
+    """0..1: how many of the combing pixels (``runs``, 255 where one is) stand out across just as they do down; every fifth row will do."""
+    here, runs = here[::5], runs[::5]
+    left, middle, right = here[:, :-2], here[:, 1:-1], here[:, 2:]
+    low, high = cv2.min(left, right), cv2.max(left, right)
+    limit = cv2.max(cv2.subtract(high, low), T)  # type: ignore[call-overload]
+    out = cv2.max(cv2.subtract(middle, high), cv2.subtract(low, middle))
+    inner = runs[:, 1:-1]
+    both = cv2.bitwise_and(cv2.compare(out, limit, cv2.CMP_GT), inner)
+    return cv2.countNonZero(both) / max(1, cv2.countNonZero(inner))
 
 
 def _order(bright: np.ndarray, dark: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from models.libraries import need
 from schemas.errors import RecipeError
 from schemas.ids import fingerprint
 from schemas.recipe_learned import CHAT_LIMITS, Chat
@@ -11,6 +12,8 @@ from schemas.recipe_learned import CHAT_LIMITS, Chat
 
 def make_chat(settings: Chat, name: str) -> Any:
     """The chat model of one name: a :class:`schemas.chat.ChatModel`. A network is loaded by the first question.
+
+    Making it is cheap, and checks what can be checked before a run.
 
     Args:
         name: its key in the recipe's section `chat`.
@@ -30,10 +33,11 @@ def make_chat(settings: Chat, name: str) -> Any:
 
 
 def identity(settings: Chat, name: str) -> dict[str, Any]:
-    """All that a chat model's answers depend on: its settings but for limits, and the weights where they lie here.
+    """All that a chat model's answers depend on: its settings but for limits, and of a local one the weights.
 
     Raises:
         RecipeError: no model is named.
+        UsageError: weights or a library are missing.
     """
     if not settings.model:
         raise RecipeError(
@@ -43,9 +47,9 @@ def identity(settings: Chat, name: str) -> dict[str, Any]:
         )
     found = settings.model_dump(mode="json", exclude=set(CHAT_LIMITS))
     if settings.backend == "transformers":
-        from models.chat.weights import folder_fingerprint
+        from models.chat.weights import locate
 
-        weights = folder_fingerprint(settings.model)
-        if weights is not None:
-            found |= {"model": "", "weights": weights}  # the same weights in another place are the same model
+        for needed in ("transformers", "torch"):
+            need(needed)
+        found |= locate(settings.model, f"chat.{name}").identity()
     return found

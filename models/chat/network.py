@@ -14,7 +14,7 @@ from typing import Any
 
 from models import offline
 from models.chat.special import special_tokens, without
-from models.hub import is_path
+from models.chat.weights import locate
 from models.libraries import library, reason
 from schemas.errors import StivError, UsageError
 from schemas.ids import digest
@@ -82,17 +82,22 @@ class Network:
         offline.heed()
         torch, transformers = library("torch"), library("transformers")
         transformers.logging.disable_progress_bar()  # a bar of its own would write over ours
-        local = is_path(name) or offline.is_offline()
-        where_from = {"local_files_only": local, "trust_remote_code": False}
+        located = locate(name, where)
+        where_from: dict[str, Any] = {"trust_remote_code": False}
+        if located.commit is None:
+            where_from |= {"local_files_only": True}
+        else:
+            # By its commit: the main branch may have moved on since the model was named as an input.
+            where_from |= {"local_files_only": offline.is_offline(), "revision": located.commit}
         torn = library("safetensors").SafetensorError
         try:
-            config = transformers.AutoConfig.from_pretrained(name, **where_from)
+            config = transformers.AutoConfig.from_pretrained(located.place, **where_from)
             self._sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
             kind = transformers.AutoModelForImageTextToText if self._sees else transformers.AutoModelForCausalLM
             maker = transformers.AutoProcessor if self._sees else transformers.AutoTokenizer
-            self._processor = maker.from_pretrained(name, **where_from)
+            self._processor = maker.from_pretrained(located.place, **where_from)
             model, found = kind.from_pretrained(
-                name,
+                located.place,
                 **where_from,
                 use_safetensors=True,
                 dtype=getattr(torch, precision),

@@ -156,7 +156,7 @@ class OpenAIChat:
         if failed is None:
             return self._fail("empty", "an empty answer", sent=sent, received=received)
         self._count_failure(str(failed), nobody=not self._endpoint.reached)
-        return self._fail("lost", str(failed), sent=sent, received=received)
+        return self._fail("lost", str(failed), may_pass=True, sent=sent, received=received)
 
     def _read(self, reply: Reply, ask: Ask, sent: int, received: int) -> Answer:
         """The answer in a reply; tokens are those of all tries."""
@@ -288,11 +288,14 @@ class OpenAIChat:
                 fix=f"See that it is up, and {self._where}.base_url right; then run the same command again. Every answer so far is kept.",
             )
 
-    def _fail(self, kind: str, why: str, *, refused: bool = False, sent: int = 0, received: int = 0) -> Answer:
+    def _fail(
+        self, kind: str, why: str, *, refused: bool = False, may_pass: bool = False, sent: int = 0, received: int = 0
+    ) -> Answer:
         """A question without an answer. With sampling, even one that was refused may be answered another time."""
         self.usage.failed += 1
         self._warn(kind, f"a question has no answer: {why}")
-        return Answer(None, why, sent, received, refused=refused and self._settings.temperature == 0)
+        final = refused and self._settings.temperature == 0
+        return Answer(None, why, sent, received, refused=final, may_pass=may_pass)
 
     def _warn(self, kind: str, text: str) -> None:
         if kind not in self._warned:

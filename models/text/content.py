@@ -47,10 +47,10 @@ def content(recipe: Text, encoder: nn.Module | None = None) -> str | None:
 
 def _openclip(recipe: Text, encoder: nn.Module | None) -> list[str | Path] | None:
     """The tower's settings and the file with its weights."""
-    if encoder is None and not (recipe.weights or "").endswith(".safetensors"):
+    if encoder is None and not (recipe.weights_file or recipe.weights or "").endswith(".safetensors"):
         return None
     config = configuration(recipe.name or "")
-    file, quick = find_weights(recipe.name or "", recipe.weights)
+    file, quick = find_weights(recipe.name or "", recipe.weights, recipe.weights_file)
     quick_gelu = bool(config.get("quick_gelu", False)) if quick is None else quick
     return [canonical({"text_cfg": config["text_cfg"], "quick_gelu": quick_gelu}), Path(file)]
 

@@ -19,5 +19,5 @@ def make_text(recipe: Text) -> nn.Module:
     if recipe.kind == "small":
         return SmallText(recipe.width, recipe.depth, recipe.max_tokens)
     if recipe.kind == "openclip":
-        return OpenClipText(recipe.name or "", recipe.weights, recipe.max_tokens)
+        return OpenClipText(recipe.name or "", recipe.weights, recipe.max_tokens, recipe.weights_file)
     return T5Text(recipe.name or "", recipe.max_tokens)

@@ -30,13 +30,14 @@ _PARTS = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.
 class OpenClipText(Frozen):
     """See :class:`models.text.contract.TextEncoder`."""
 
-    def __init__(self, name: str, weights: str | None, max_tokens: int) -> None:
+    def __init__(self, name: str, weights: str | None, max_tokens: int, own: str | None = None) -> None:
         """Build the tower and load its weights.
 
         Args:
             name: an architecture that open_clip knows, or a local JSON configuration in its format.
             weights: a pretrained tag, or a local .safetensors file of a whole CLIP.
             max_tokens: longest M.
+            own: a local file that holds the weights of the tag.
 
         Raises:
             UsageError: name or weights are unknown, of no use here, or do not fit each other.
@@ -44,7 +45,7 @@ class OpenClipText(Frozen):
         super().__init__()
         library("open_clip")
         config = configuration(name)
-        file, quick = find_weights(name, weights)
+        file, quick = find_weights(name, weights, own)
         tower = _tower(name, config, bool(config.get("quick_gelu", False)) if quick is None else quick)
         if max_tokens > tower.context_length:
             raise UsageError(
@@ -76,9 +77,9 @@ def configuration(name: str) -> dict[str, Any]:
     return dict(read_configuration(name, _KEYS)["model_cfg"])
 
 
-def find_weights(name: str, weights: str | None) -> tuple[str, bool | None]:
+def find_weights(name: str, weights: str | None, own: str | None) -> tuple[str, bool | None]:
     """A local file with the weights, fetched if need be; and whether they were trained with QuickGELU, if that is known."""
-    file, known = weights_file(name, weights, _KEYS)
+    file, known = weights_file(name, weights, own, _KEYS)
     return file, None if known is None else bool(known.facts.get("quick_gelu", False))
 
 

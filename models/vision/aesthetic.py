@@ -6,7 +6,8 @@ In: vectors. Out: scores, about 1 to 10. Two layouts of weights are known:
 - MLP (christophschuhmann/improved-aesthetic-predictor): `layers.N.weight` and `layers.N.bias`, D → 1024 → 128 → 64 → 16 → 1, with
   dropout between the layers and no activation.
 
-A head belongs to one image tower (ViT-B/32, ViT-L/14 …, with OpenAI's weights); only the width can be checked.
+A head belongs to one image tower (ViT-B/32, ViT-L/14 …, with OpenAI's weights). The width is checked; whose weights a tower has is only
+known where they have a tag.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from models.libraries import library, reason
 from schemas.errors import UsageError
 
 _KEY = "features.embeddings.aesthetic_head"
+
+_MADE_FOR = "openai"
+"""The tag of the weights that LAION's heads were fitted to."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,16 @@ class AestheticHead:
         for weight, bias in self.layers:
             x = x @ weight.T + bias
         return x[:, 0]
+
+
+def doubt(head: str | None, weights: str | None) -> str | None:
+    """Why scores of this head would mean little over a tower with these weights; None where nothing is known against it."""
+    if not head or not weights or weights == _MADE_FOR or Path(weights).suffix:
+        return None
+    return (
+        f"`aesthetic_laion` may mean little: LAION's heads were fitted to vectors of OpenAI's weights, and `{weights}` are others. "
+        f"Set features.embeddings.weights={_MADE_FOR}, unless {Path(head).name} was made for these."
+    )
 
 
 def read_head(path: str, width: int, model: str) -> AestheticHead:

@@ -54,7 +54,7 @@ class Embedder:
     ) -> None:
         """
         Args:
-            fingerprint: of all that vectors and scores depend on beside pictures, texts and prompts.
+            fingerprint: of all that vectors depend on beside pictures and texts.
             groups: of tags; their prompts are only read when the first clip is looked at.
             batch: stills or texts in a call of the network.
             threads: that make stills ready.

@@ -11,7 +11,7 @@ import numpy as np
 from models.hub import file_fingerprint
 from models.vision.spec import Spec, find
 from schemas.errors import UsageError
-from schemas.ids import canonical, fingerprint
+from schemas.ids import canonical
 from schemas.recipe_learned import Embeddings
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ def make_embedder(settings: Mapping[str, Any] | Embeddings, threads: int | None 
         UsageError: the settings name no OpenCLIP model; or a file is not there, cannot be fetched, or does not fit.
     """
     section = _section(settings)
-    spec = find(section.model, section.weights)
-    whole = _whole(spec, section.aesthetic_head)
+    spec = find(section.model, section.weights, section.weights_file)
+    head = _head_fingerprint(section.aesthetic_head) if section.aesthetic_head else None
     how = section.model_dump(mode="json", include={"tags", "batch", "device", "precision"})
-    key = (spec.name, whole, threads, canonical(how))
+    key = (spec.name, spec.fingerprint, head, threads, canonical(how))
     if key not in _kept:
         _kept.clear()
-        _kept[key] = _build(spec, section, whole, threads)
+        _kept[key] = _build(spec, section, threads)
     return _kept[key]
 
 
@@ -47,8 +47,9 @@ def embed_texts(settings: Mapping[str, Any] | Embeddings, captions: Sequence[str
     return make_embedder(settings).texts(captions)
 
 
-def model_input(settings: Mapping[str, Any] | Embeddings) -> dict[str, str]:
-    """The model as an input of a variant: its name, and a fingerprint of architecture, weights, preparation of pictures and aesthetic head.
+def model_inputs(settings: Mapping[str, Any] | Embeddings) -> dict[str, dict[str, str]]:
+    """The models as inputs of a variant, each with its name and a fingerprint: `model` (architecture, weights and preparation of
+    pictures) and, where there is one, `head` (the aesthetic head), which scores what the model has made.
 
     Weights with a tag are fetched if need be: what they are is only known when they are here.
 
@@ -56,8 +57,12 @@ def model_input(settings: Mapping[str, Any] | Embeddings) -> dict[str, str]:
         UsageError: as :func:`make_embedder`.
     """
     section = _section(settings)
-    spec = find(section.model, section.weights)
-    return {"name": spec.name, "fingerprint": _whole(spec, section.aesthetic_head)}
+    spec = find(section.model, section.weights, section.weights_file)
+    found = {"model": {"name": spec.name, "fingerprint": spec.fingerprint}}
+    if section.aesthetic_head:
+        head = section.aesthetic_head
+        found["head"] = {"name": Path(head).name, "fingerprint": _head_fingerprint(head)}
+    return found
 
 
 def _section(settings: Mapping[str, Any] | Embeddings) -> Embeddings:
@@ -74,12 +79,9 @@ def _section(settings: Mapping[str, Any] | Embeddings) -> Embeddings:
     return section
 
 
-def _whole(spec: Spec, head: str | None) -> str:
-    """Fingerprint of the model with its aesthetic head."""
-    if head is None:
-        return spec.fingerprint
+def _head_fingerprint(head: str) -> str:
     try:
-        return fingerprint({"model": spec.fingerprint, "aesthetic_head": file_fingerprint(Path(head).expanduser())})
+        return file_fingerprint(Path(head).expanduser())
     except OSError as error:
         raise UsageError(
             f"The aesthetic head {head} cannot be read: {error.strerror}.",
@@ -87,7 +89,7 @@ def _whole(spec: Spec, head: str | None) -> str:
         ) from error
 
 
-def _build(spec: Spec, section: Embeddings, whole: str, threads: int | None) -> Embedder:
+def _build(spec: Spec, section: Embeddings, threads: int | None) -> Embedder:
     from models.vision.aesthetic import read_head
     from models.vision.embedder import Embedder
     from models.vision.towers import Towers
@@ -95,7 +97,13 @@ def _build(spec: Spec, section: Embeddings, whole: str, threads: int | None) -> 
     towers = Towers(spec, section.device, section.precision, threads)
     head = read_head(section.aesthetic_head, towers.width, spec.name) if section.aesthetic_head else None
     return Embedder(
-        towers, spec.name, whole, head=head, groups=section.tags, batch=section.batch, threads=threads or DECODERS
+        towers,
+        spec.name,
+        spec.fingerprint,
+        head=head,
+        groups=section.tags,
+        batch=section.batch,
+        threads=threads or DECODERS,
     )
 
 

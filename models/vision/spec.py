@@ -1,6 +1,6 @@
 """Which OpenCLIP model the settings mean, before anything of it is built. Room: models.
 
-In: `model` and `weights` of the recipe's `features.embeddings`. Out: configuration, preparation of pictures, the file with the weights,
+In: `model`, `weights` and `weights_file` of the recipe's `features.embeddings`. Out: configuration, preparation of pictures, the file with the weights,
 and a fingerprint that does not depend on where files lie.
 """
 
@@ -26,7 +26,7 @@ class Spec:
     model: str
     """An architecture that open_clip knows, the path of a JSON configuration, or `hf-hub:owner/name`."""
     weights: str
-    """As the settings name them: a tag or a path; empty where the model's repository has them."""
+    """As the settings name them: a tag, or a path; empty where the model's repository has them."""
     config: dict[str, Any]
     """The architecture in open_clip's format, with the activation that the weights were trained with."""
     preparation: dict[str, Any]
@@ -49,8 +49,11 @@ class Spec:
         )
 
 
-def find(model: str, weights: str | None) -> Spec:
+def find(model: str, weights: str | None, own: str | None = None) -> Spec:
     """Find a model's configuration and weights; weights with a tag are fetched if need be.
+
+    Args:
+        own: a local file that holds the weights of the tag.
 
     Raises:
         UsageError: one of them is not there, cannot be fetched, or is of no use here.
@@ -61,7 +64,7 @@ def find(model: str, weights: str | None) -> Spec:
         raise UsageError(
             f"The configuration {model} lacks `vision_cfg`.", fix="Name a JSON file in open_clip's format."
         )
-    file, known = weights_file(model, weights, KEYS)
+    file, known = weights_file(model, weights, own, KEYS)
     preparation = dict(whole.get("preprocess_cfg") or {})
     if known is not None:
         # A tag says what its weights were trained with; the architecture of the same name may say otherwise.

@@ -127,35 +127,45 @@ def _device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-_MISFITS = (OSError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, AssertionError, ImportError)
+FAULTS = (OSError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, AssertionError, ImportError)
 """What open_clip and torch raise over a configuration or a file that is none of theirs, or of another model."""
 
 
 def _build(spec: Spec) -> Any:
-    """The model with its weights, frozen, in float32 on the CPU. Its towers' own base weights are not fetched: the file has all."""
-    from open_clip.coca_model import CoCa
+    """The model with its weights, frozen, in float32 on the CPU."""
     from open_clip.factory import load_checkpoint
-    from open_clip.model import CLIP, CustomTextCLIP
     from safetensors import SafetensorError
 
-    config = copy.deepcopy(spec.config)
+    try:
+        model = shell(spec.config)
+        load_checkpoint(model, spec.file, strict=True, weights_only=True)
+    except (*FAULTS, SafetensorError) as error:
+        raise UsageError(
+            f"The OpenCLIP model {spec.model} cannot be built with the weights {spec.weights}: {' '.join(str(error).split())[:300]}.",
+            fix="`features.embeddings.model` and `.weights` must belong together; the file must be a whole CLIP as open_clip saves it.",
+        ) from error
+    return model.eval().requires_grad_(False)
+
+
+def shell(config: dict[str, Any]) -> Any:
+    """A model of open_clip's configuration, with random weights. Its towers' own base weights are not fetched: a file has all.
+
+    Raises:
+        one of FAULTS: it is no configuration that can be built.
+    """
+    from open_clip.coca_model import CoCa
+    from open_clip.model import CLIP, CustomTextCLIP
+
+    config = copy.deepcopy(config)
     custom = bool(config.pop("custom_text", False)) or "hf_model_name" in config["text_cfg"]
     if "timm_model_name" in config["vision_cfg"]:
         config["vision_cfg"]["timm_model_pretrained"] = False
     if "hf_model_name" in config["text_cfg"]:
         config["text_cfg"]["hf_model_pretrained"] = False
     kind = (CoCa if "multimodal_cfg" in config else CustomTextCLIP) if custom else CLIP
-    try:
-        # Weights are random until the file replaces them: the generator of the process is left as it was.
-        with torch.random.fork_rng(devices=[]):
-            model = kind(**config)
-        load_checkpoint(model, spec.file, strict=True, weights_only=True)
-    except (*_MISFITS, SafetensorError) as error:
-        raise UsageError(
-            f"The OpenCLIP model {spec.model} cannot be built with the weights {spec.weights}: {' '.join(str(error).split())[:300]}.",
-            fix="`features.embeddings.model` and `.weights` must belong together; the file must be a whole CLIP as open_clip saves it.",
-        ) from error
-    return model.eval().requires_grad_(False)
+    # The generator of the process is left as it was.
+    with torch.random.fork_rng(devices=[]):
+        return kind(**config)
 
 
 def _tokenizer(spec: Spec) -> Any:

@@ -35,17 +35,18 @@ ORDER BY coalesce(category, also) IS NULL, 3 DESC, 2 DESC, 4 DESC, 1
 """
 
 
-def category_balance(corpus: Corpus, use: Mapping[str, str] | Chosen | None = None) -> list[CategoryShare]:
+def category_balance(corpus: Corpus, use: Mapping[str, str] | Chosen | None = None) -> list[CategoryShare] | None:
     """The categories of the kept clips, the one with most hours first, clips without a category last.
 
-    Empty where no caption was checked. Where nothing was decided yet, clips with a caption count as kept.
+    None where no caption was checked; empty where captions were, and no clip is kept. Where nothing was decided yet, clips with a
+    caption count as kept.
 
     Args:
         use: which variants to look at; see :func:`curation.views.choose`.
     """
     chosen = use if isinstance(use, Chosen) else choose(corpus, use)
     if chosen["checks"] is None:
-        return []
+        return None
     kept = "kept" if chosen["decisions"] is not None else "caption IS NOT NULL"
     with connect(corpus, chosen) as db:
         rows = db.execute(_SQL.format(kept=kept)).fetchall()

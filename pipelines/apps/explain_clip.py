@@ -14,7 +14,7 @@ from curation.rules import apply_rules
 from curation.views import Chosen
 from pipelines.apps.explain_learned import Kinship, check_of, kinship, looked_at
 from pipelines.apps.explain_source import Reading, Row, rows, transitions_of
-from pipelines.apps.query import plain
+from pipelines.apps.query_text import plain
 from pipelines.apps.verdicts import OUTCOME, RuleInForce, rules_in_force
 from schemas.recipe import Rule
 from schemas.tables import CAPTIONS, CLIPS, EMBEDDINGS, SIGNAL_COLUMNS, TEXT, Column

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
+from urllib.parse import quote_from_bytes
 
 import duckdb
 
@@ -33,17 +35,16 @@ def find_target(db: duckdb.DuckDBPyConnection, what: str) -> Target:
     Raises:
         UsageError: nothing or more than one thing is named so; close ones are suggested.
     """
-    what = what.strip()
     ask = _Ask(db)
-    match = _ID.fullmatch(what)
+    match = _ID.fullmatch(what.strip())
     if match:
         table, column = ("_clips", "clip_id") if match[1] == "c" else ("_sources", "source_id")
         found = ask(
             f"SELECT {column}, max(part), arg_max(source_id, part) FROM {table} WHERE starts_with({column}, ?) GROUP BY 1 ORDER BY 1 LIMIT 6",
-            what,
+            match[0],
         )
         if len(found) > 1:
-            raise _ambiguous(what, [row[0] for row in found])
+            raise _ambiguous(match[0], [row[0] for row in found])
         if found:
             name, part, source = found[0]
             uri = ask("SELECT uri FROM _sources WHERE source_id = ? ORDER BY part DESC LIMIT 1", source)[0][0]
@@ -60,28 +61,24 @@ class _Ask:
 
 
 def _find_source(ask: _Ask, what: str) -> str:
-    path = what.removeprefix("file://").replace("\\", "/").removeprefix("./")
-    exact = ask(
-        "SELECT DISTINCT uri FROM plan WHERE uri IN (?, ?, ?) OR rel_path = ? ORDER BY 1 LIMIT 6",
-        what,
-        path,
-        f"file://{path}",
-        path,
-    )
-    # The end of a path, from any folder on: `a.mp4`, `day1/a.mp4`.
-    found = exact or (
-        ask(
-            "SELECT DISTINCT uri FROM plan WHERE ends_with(uri, ?) OR ends_with(rel_path, ?) ORDER BY 1 LIMIT 6",
-            f"/{path}",
-            f"/{path}",
+    path = what.removeprefix("file://")
+    what = printable(what).strip()
+    for name in dict.fromkeys((path, path.replace("\\", "/"))):  # a backslash may be part of a name, or divide folders
+        whole, ends = _spellings(name)
+        exact = ask(
+            "SELECT DISTINCT uri FROM plan WHERE list_contains($1, uri) OR list_contains($1, rel_path) ORDER BY 1 LIMIT 6",
+            whole,
         )
-        if path
-        else []
-    )
-    if len(found) > 1:
-        raise _ambiguous(what, [r[0] for r in found])
-    if found:
-        return str(found[0][0])
+        # The end of a path, from any folder on: `a.mp4`, `day1/a.mp4`.
+        found = exact or ask(
+            "SELECT DISTINCT uri FROM plan "
+            "WHERE len(list_filter($1, lambda e: ends_with(uri, e) OR ends_with(rel_path, e))) > 0 ORDER BY 1 LIMIT 6",
+            ends,
+        )
+        if len(found) > 1:
+            raise _ambiguous(what, [r[0] for r in found])
+        if found:
+            return str(found[0][0])
     near = _near(ask, what)
     if re.fullmatch(r"[cs][0-9a-f]+", what) and len(what) < LEAST:
         raise UsageError(f"`{what}` is too short for an id.", fix=f"Give at least {LEAST} characters of it.")
@@ -91,6 +88,20 @@ def _find_source(ask: _Ask, what: str) -> str:
         if near
         else "Give a clip id, a source id, or a source's path, relative path or file name.",
     )
+
+
+def printable(text: str) -> str:
+    """A name as tables have it and terminals can show it: bytes that are no UTF-8 are spelled out, as in `caf\\xe9.mp4`."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def _spellings(name: str) -> tuple[list[str], list[str]]:
+    """(Whole addresses and paths, ends of them) that a name may stand for."""
+    given = dict.fromkeys(text for text in (name, name.strip(), name.strip().removeprefix("./")) if text)
+    plain = [printable(text) for text in given]
+    # Where a path is not UTF-8, its address has the bytes in percent.
+    quoted = [quote_from_bytes(os.fsencode(text)) for text in given]
+    return [*plain, *(f"file://{text}" for text in (*plain, *quoted))], [f"/{text}" for text in (*plain, *quoted)]
 
 
 def _near(ask: _Ask, what: str) -> list[str]:

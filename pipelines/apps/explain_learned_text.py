@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pipelines.apps.explain_learned import Kinship, Other
 from pipelines.apps.explain_source import Row
-from pipelines.apps.query import cell
+from pipelines.apps.query_text import cell
 from pipelines.apps.words import clock, number, plural, share
 
 _ANSWER = {"yes": "green", "no": "red", "unknown": "yellow"}

@@ -12,7 +12,7 @@ from rich.text import Text
 from pipelines.apps import explain_learned_text as learned
 from pipelines.apps.explain_clip import ClipStory, Origin, Ruling
 from pipelines.apps.explain_source import SOURCE_FACTS, Reading, Row, SourceStory
-from pipelines.apps.query import cell
+from pipelines.apps.query_text import cell
 from pipelines.apps.words import brief, clock, hours, number, plural, size
 
 _COLOUR = {

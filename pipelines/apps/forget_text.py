@@ -123,6 +123,7 @@ def print_next(told: Told, console: Console) -> None:
         )
     console.print(f"Reports are removed; stiv report {corpus} writes a new one.", markup=False)
     console.print(
-        "Not touched: the videos themselves, copies of tars elsewhere, and scratch folders of other machines.",
+        "Not touched: the videos themselves, copies of tars elsewhere, folders of `stiv embed-text` (what an encoder said of captions), "
+        "and scratch folders of other machines.",
         markup=False,
     )

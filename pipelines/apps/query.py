@@ -1,20 +1,13 @@
-"""`stiv query`: the user's own SQL over the views of a corpus, and results as a table, JSON lines or CSV."""
+"""`stiv query`: the user's own SQL over the views of a corpus."""
 
 from __future__ import annotations
 
-import csv
 import difflib
-import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from curation.corpus import Corpus
 from curation.joined import CLIPS_ALL
@@ -89,96 +82,3 @@ def _views_with(column: str) -> list[str]:
 def _guess(word: str, known: list[str] | tuple[str, ...]) -> str:
     close = difflib.get_close_matches(word.lower(), known, n=3, cutoff=0.6)
     return f"Did you mean {' or '.join(f'`{c}`' for c in close)}?" if close else ""
-
-
-# Printing ----------------------------------------------------------------------------------------------------------------
-
-
-def plain(value: Any, kind: pa.DataType) -> Any:
-    """A cell as JSON can hold it. 32-bit floats get the shortest digits that say them: 0.31, not 0.3100000023841858."""
-    if value is None:
-        return None
-    if pa.types.is_float32(kind):
-        short = float(str(np.float32(value)))
-        return short if np.isfinite(short) else str(short)
-    if pa.types.is_floating(kind):
-        return float(value) if np.isfinite(value) else str(value)
-    if (
-        pa.types.is_integer(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-    ):
-        return value
-    if pa.types.is_map(kind):
-        return {str(k): plain(v, kind.item_type) for k, v in (value.items() if isinstance(value, dict) else value)}
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return [plain(v, kind.value_type) for v in value]
-    if pa.types.is_struct(kind):
-        return {f.name: plain(value[f.name], f.type) for f in kind}
-    if isinstance(value, bytes):
-        return value.hex()
-    return str(value)
-
-
-def print_table(
-    table: pa.Table, console: Console, *, limit: int | None = None, as_json: bool = False, as_csv: bool = False
-) -> None:
-    """Print a result.
-
-    For people: at most ``limit`` rows; NULL is a dim ``NULL``, an empty text ``''``. As JSON lines or as CSV (NULL is an empty
-    cell): all rows, without a line break or a mark that is not part of the data.
-    """
-    names, kinds = table.column_names, table.schema.types
-    shown = table if limit is None or as_json or as_csv else table.slice(0, limit)
-    rows = ([plain(v.as_py(), k) for v, k in zip(row, kinds, strict=True)] for row in zip(*shown.columns, strict=True))
-    if as_json:
-        for row in rows:
-            console.file.write(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n")
-    elif as_csv:
-        writer = csv.writer(console.file, lineterminator="\n")
-        writer.writerow(names)
-        for row in rows:
-            writer.writerow([_csv_cell(v) for v in row])
-    else:
-        _print_rich(names, kinds, list(rows), table.num_rows, console)
-
-
-def _csv_cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
-
-
-def _print_rich(
-    names: list[str], kinds: list[pa.DataType], rows: list[list[Any]], total: int, console: Console
-) -> None:
-    grid = Table(header_style="bold", show_edge=False, pad_edge=False)
-    for name, kind in zip(names, kinds, strict=True):
-        numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-        grid.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(cell(v) for v in row))
-    console.print(grid)
-    if total > len(rows):
-        console.print(Text(f"{len(rows)} of {total} rows; --limit shows more.", style="dim"))
-    else:
-        console.print(Text(f"{total} row{'' if total == 1 else 's'}", style="dim"))
-
-
-def cell(value: Any) -> Text:
-    """A value for a person's eyes."""
-    if value is None:
-        return Text("NULL", style="dim italic")
-    if isinstance(value, bool):
-        return Text("true" if value else "false")
-    if isinstance(value, float):
-        return Text(f"{value:.6g}")
-    if isinstance(value, list | dict):
-        return Text(json.dumps(value, ensure_ascii=False))
-    return Text("''", style="dim") if value == "" else Text(_printable(str(value)))
-
-
-def _printable(text: str) -> str:
-    """Control characters made visible, so that a file name cannot drive the terminal."""
-    return "".join(c if c.isprintable() or c == " " else repr(c)[1:-1] for c in text)

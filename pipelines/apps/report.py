@@ -32,6 +32,7 @@ from pipelines.apps.status_steps import Step
 from pipelines.apps.verdicts import RuleInForce, rules_in_force
 from pipelines.variant_settings import SECTION, recipe_of
 from schemas.errors import UsageError
+from schemas.train_recipe import Data
 
 NAME = "report.html"
 
@@ -147,7 +148,7 @@ def _facts(
         "sheets": sheets(corpus, chosen, db, rules, alike.shown if alike else ()),
         "captions": report_data.captions(db),
         "balance": balance,
-        "weight": _weight(corpus, balance),
+        "weight": _weight(corpus, balance or (), _exported(corpus, chosen)),
         "shapes": report_data.shapes(db),
         "how": report_data.exported_how(db),
         "failures": failures,
@@ -157,14 +158,26 @@ def _facts(
     }
 
 
-def _weight(corpus: Corpus, balance: Sequence[CategoryShare]) -> str | None:
-    """A command that shows each category as often as the others; None where there are no two of them."""
-    if sum(row.category is not None and row.clips > 0 for row in balance) < 2:
+def _exported(corpus: Corpus, chosen: Chosen) -> str | None:
+    """The shards that were made from the chosen decisions."""
+    name = chosen["shards"]
+    if name is None or variants.need(corpus, "shards", name).inputs["decisions"]["name"] != chosen["decisions"]:
+        return None
+    return name
+
+
+def _weight(corpus: Corpus, balance: Sequence[CategoryShare], shards: str | None) -> str | None:
+    """A command that shows each category as often as the others.
+
+    None where there are no two of them, and before there are ``shards`` to choose from.
+    """
+    if shards is None or sum(row.category is not None and row.clips > 0 for row in balance) < 2:
         return None
     setting = f"data.weight={flattening_weight(balance)}"
     # Double quotes read better around SQL; what a shell would look at inside them needs the others.
     quoted = shlex.quote(setting) if set(setting) & set('"$`!\\') else f'"{setting}"'
-    return f"stiv data-plan {shlex.quote(corpus.store.uri)} --set {quoted}"
+    named = "" if shards == Data().shards else f" --set data.shards={shards}"
+    return f"stiv data-plan {shlex.quote(corpus.store.uri)}{named} --set {quoted}"
 
 
 def _lede(status: Status, total: report_data.Totals) -> Markup:

@@ -135,7 +135,9 @@ _LOOKED = {
 
 
 def _seen(rule: RuleInForce) -> str:
-    """SQL: whether a rule can be known of a clip. What was never looked at, because other rules drop it, is not unknown."""
+    """SQL: whether a rule can be known of a clip. What nobody asked for is not unknown, nor what other rules left out."""
+    if rule.idle:
+        return "false"
     if rule.stage == "judge":
         return "caption_words IS NOT NULL"
     looked = [_LOOKED[table] for table, _, name in CLIPS_ALL if table in _LOOKED and name in rule.columns]

@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from curation.run_records import FAILED, INTERRUPTED, KILLED
 from pipelines.apps.status_facts import ShardsStatus, Status, VariantStatus, corpus_status
-from pipelines.apps.words import hours, plural, size
+from pipelines.apps.words import brief, hours, plural, size
 
 __all__ = ["Status", "corpus_status", "print_status"]
 
@@ -35,15 +36,19 @@ def print_status(status: Status, console: Console) -> None:
             "Clips",
             Text(f"{status.clips:,}, {hours(status.clip_seconds)}" + (f"; transitions: {kinds}" if kinds else "")),
         )
-    for item in status.variants:
-        grid.add_row(item.table.capitalize(), _variant(item))
-    for shards in status.shards:
-        grid.add_row("Shards", _shards(shards))
-    if status.last_run is not None:
-        grid.add_row("Last run", Text(_last_run(status)))
+        for item in status.variants:
+            grid.add_row(item.table.capitalize(), _variant(item))
+        for shards in status.shards:
+            grid.add_row("Shards", _shards(shards))
+    if status.writer is not None and status.writer.at_work:
+        grid.add_row("At work", Text(f"being written by {status.writer.text}", style="cyan"))
+    if last := _last_run(status):
+        grid.add_row("Last run", Text(last))
     for change in status.environment:
         grid.add_row("Machine", Text(f"differs from the one that began the corpus: {change}", style="yellow"))
     console.print(grid, soft_wrap=False)
+    if status.writer is not None and status.writer.at_work:
+        return
     if not status.next:
         console.print(Text("\nEverything is there. Next: look at the report.", style="green"))
         return
@@ -77,6 +82,8 @@ def _shards(item: ShardsStatus) -> Text:
     )
     if item.failed:
         text.append(f", {plural(item.failed, 'clip')} could not be cut", style="red")
+    if item.replaced:
+        text.append(f", {plural(item.replaced, 'clip')} lost with sources that were overwritten")
     if item.parts_behind:
         text.append(f", {plural(item.parts_behind, 'part')} not covered by its plan", style="yellow")
     _stale(text, item.stale)
@@ -89,7 +96,14 @@ def _stale(text: Text, reasons: list[str]) -> None:
 
 
 def _last_run(status: Status) -> str:
-    run = status.last_run or {}
+    if status.writer is not None and not status.writer.at_work:
+        return f"{status.writer.text}: killed, left no record"
+    run = status.last_run
+    if run is None:
+        return ""
+    command, outcome = f"stiv {run.get('command', '?')}", run.get("outcome")
+    if outcome == KILLED:
+        return f"{command}: killed, left no record, noticed {run['ended']}"
     took = f", took {hours(run['seconds'])}" if isinstance(run.get("seconds"), int | float) else ""
-    when = f", ended {run['ended']}" if "ended" in run else f", started {run['started']}" if "started" in run else ""
-    return f"stiv {run.get('command', '?')}{took}{when}"
+    how = {INTERRUPTED: ", interrupted", FAILED: f", failed: {brief(run.get('error', ''))}"}.get(str(outcome), "")
+    return f"{command}{took}, ended {run['ended']}{how}"

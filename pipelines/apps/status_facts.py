@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import duckdb
 import pyarrow.dataset as ds
 
 from curation import variants
 from curation.corpus import VARIANT_TABLES, Corpus
+from curation.lock import Writer, look
+from curation.run_records import last_record
 from curation.shard_plan import covered_parts, tar_sizes
 from curation.variants import Variant, stale_reasons
 from curation.views import NAMED, NONE, Chosen, connect, table_dataset
@@ -76,6 +78,8 @@ class ShardsStatus:
     """Kept clips of finished tars that could not be cut."""
     failed_retry: int
     """Of these, those that the next export tries again."""
+    replaced: int
+    """Kept clips of finished tars whose source was overwritten, and whose new content was scanned too: there is nothing to do."""
     cut: str
     """How it was to cut: `auto`, `copy` or `encode`."""
     parts_behind: int
@@ -104,6 +108,10 @@ class Status:
     transitions: dict[str, int]
     variants: list[VariantStatus]
     shards: list[ShardsStatus]
+    retryable: int
+    """Sources whose newest scan failed for a reason that may have passed."""
+    writer: Writer | None
+    """Who writes the corpus now, or was killed while it did."""
     last_run: dict[str, Any] | None
     environment: list[str]
     """How this machine differs from the one that began the corpus."""
@@ -125,6 +133,7 @@ def corpus_status(corpus: Corpus) -> Status:
         sources = dict(rows("SELECT status, count(*) FROM sources GROUP BY 1 ORDER BY 1"))
         source_seconds = rows("SELECT coalesce(sum(duration_s), 0) FROM sources")[0][0]
         clips, clip_seconds = rows("SELECT count(*), coalesce(sum(duration_s), 0) FROM clips")[0]
+        retryable = retryable_sources(db)
         transitions = dict(rows("SELECT kind, count(*) FROM transitions GROUP BY 1 ORDER BY 1"))
         errors = [
             ErrorCount(code, status, n, *meaning(code), examples)
@@ -148,7 +157,9 @@ def corpus_status(corpus: Corpus) -> Status:
         transitions=transitions,
         variants=[_variant(corpus, t, n, scanned) for t in VARIANT_TABLES for n in corpus.variants(t)],
         shards=[_shards(corpus, n, len(parts)) for n in corpus.variants("shards")],
-        last_run=last_run(corpus),
+        retryable=retryable,
+        writer=look(corpus.store),
+        last_run=last_record(corpus.store),
         environment=corpus.environment_changes(),
     )
     found.next.extend(next_steps(found))
@@ -161,6 +172,14 @@ def meaning(code: str) -> tuple[bool, str]:
         return ERROR_CODES[ErrorCode(code)]
     except (ValueError, KeyError):
         return False, "a code that this version does not know"
+
+
+def retryable_sources(db: duckdb.DuckDBPyConnection) -> int:
+    """How many sources `stiv retry` would plan again, were every part scanned."""
+    codes = [str(code) for code, (retry, _) in ERROR_CODES.items() if retry]
+    newest = "SELECT arg_max(status, part) AS status, arg_max(error_code, part) AS code FROM _sources GROUP BY uri"
+    sql = f"SELECT count(*) FROM ({newest}) WHERE status = 'error' AND list_contains(?, code)"
+    return int(db.execute(sql, [codes]).fetchall()[0][0])
 
 
 def _variant(corpus: Corpus, table: str, name: str, scanned: set[int]) -> VariantStatus:
@@ -180,26 +199,14 @@ def _shards(corpus: Corpus, name: str, parts: int) -> ShardsStatus:
         planned = db.execute("SELECT count(DISTINCT shard) FROM shard_plan").fetchall()[0][0]
         samples, seconds = db.execute("SELECT count(*), coalesce(sum(num_frames / fps), 0) FROM shards").fetchall()[0]
         failed = dict(db.execute("SELECT error_code, count(*) FROM shard_failures GROUP BY 1").fetchall())
+    replaced = failed.pop(str(ErrorCode.REPLACED), 0)
     sizes = tar_sizes(corpus, variant)
     return ShardsStatus(
         name, planned, len(sizes), samples, float(seconds), sum(sizes.values()), sum(failed.values()),
-        sum(n for code, n in failed.items() if meaning(code)[0]), variant.settings.get("cut", "auto"), parts - covered_parts(corpus, variant),
+        sum(n for code, n in failed.items() if meaning(code)[0]), replaced, variant.settings.get("cut", "auto"), parts - covered_parts(corpus, variant),
         _made_from(variant), stale_reasons(corpus, variant),
     )  # fmt: skip
 
 
 def _made_from(variant: Variant) -> dict[str, str]:
     return {table: given["name"] for table, given in variant.inputs.items() if table in NAMED}
-
-
-def last_run(corpus: Corpus) -> dict[str, Any] | None:
-    """The newest record of a run, with ``started`` (UTC) from its name where it does not say; None before the first."""
-    names = [n for n in corpus.store.names("runs") if n.endswith(".json")]
-    if not names:
-        return None
-    record: dict[str, Any] = json.loads(corpus.store.read_bytes(f"runs/{names[-1]}"))
-    stamp = names[-1].split("-")[0]
-    if len(stamp) == 16:
-        # The file is written at the end, and named by that moment.
-        record.setdefault("ended", f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[9:11]}:{stamp[11:13]} UTC")
-    return record

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curation.corpus import FEATURE_TABLES, MEASURED_TABLES, VARIANT_TABLES
+from curation.run_records import FAILED, INTERRUPTED, KILLED, command_of
 from curation.variants import COMMAND, name_flag
 from pipelines.apps.words import plural
 
@@ -45,7 +46,38 @@ def _made_without(table: str, status: Status) -> bool:
 
 
 def next_steps(status: Status) -> list[Step]:
-    """What to run next, most pressing first: a pure function of what was found."""
+    """What to run next, most pressing first: a pure function of what was found. Nothing while somebody else writes the corpus."""
+    if status.writer is not None and status.writer.at_work:
+        return []
+    steps = _missing(status)
+    broken = _broken_curate(status)
+    if broken is not None and steps:
+        steps = [broken]
+    if status.retryable and status.scanned_parts == status.planned_parts:
+        why = f"{plural(status.retryable, 'source')} failed for a reason that may have passed"
+        steps.append(Step(f"stiv retry {shlex.quote(status.corpus)}", why))
+    reasons: dict[str, list[str]] = {}
+    for step in steps:
+        reasons.setdefault(step.command, []).append(step.why)
+    return [Step(command, "; ".join(why)) for command, why in reasons.items()]
+
+
+def _broken_curate(status: Status) -> Step | None:
+    """The command that does all that is missing, where the last run was that one and did not come to its end."""
+    last: dict[str, Any] = status.last_run or {}
+    if status.writer is not None:
+        last = {"command": command_of(status.writer.text), "outcome": KILLED}
+    how = {INTERRUPTED: "was interrupted", FAILED: "failed", KILLED: "was killed"}.get(last.get("outcome", ""))
+    if last.get("command") != "curate" or how is None:
+        return None
+    own = last.get("options", {}).get("name")
+    name = _own_name(status) if own is None else name_flag(own)
+    again = f"stiv curate VIDEOS --out {shlex.quote(status.corpus)}{name}"
+    return Step(again, f"the last one {how}: the same command as before goes on")
+
+
+def _missing(status: Status) -> list[Step]:
+    """One step for each thing that is missing or stale."""
     where = shlex.quote(status.corpus)
     steps: list[Step] = []
     if not status.planned_parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,10 +16,11 @@ from curation.planning import Planned
 from curation.shard_plan import tar_sizes
 from curation.views import choose, connect
 from pipelines.apps.names import of_name, use_flag
-from pipelines.apps.status_facts import meaning
-from pipelines.apps.words import brief, plural, size
+from pipelines.apps.status_facts import meaning, retryable_sources
+from pipelines.apps.words import brief, dollars, plural
 from pipelines.progress import Counts
-from pipelines.run import Outcome, ratio
+from pipelines.record import ratio
+from pipelines.run import Outcome
 
 REASONS_TOLD = 5
 """Most reasons of failed cuts that are listed; the report has all codes."""
@@ -50,7 +52,9 @@ def summarise(corpus: Corpus, planned: Planned, outcome: Outcome, counts: Counts
             "source_frames": int(source_frames),
             "analysis_ratio": ratio(analysed, source_frames),
             "run_up_ratio": ratio(run_ups, source_frames),
+            "analysis_frames": counts.analysis_frames,
             "rescanned_frames": counts.rescanned_frames,
+            "abandoned_frames": counts.abandoned_frames,
             "export_frames": counts.export_frames,
         }
         looked, with_text = rows("SELECT count(*), count(*) FILTER (text_area > 0) FROM text")[0]
@@ -96,12 +100,14 @@ def summarise(corpus: Corpus, planned: Planned, outcome: Outcome, counts: Counts
             "shards_folder": corpus.store.full(f"shards/{name}"),
             "a_clip": next((r[0] for r in rows("SELECT min(clip_id) FROM clips")), None),
             "use_flag": use_flag(corpus, chosen),
+            "retryable": retryable_sources(db),
             "failed_cuts": [
                 {"error_code": code, "error": error, "clips": n, "retry": meaning(code)[0]}
                 for code, error, n in rows(
-                    "SELECT error_code, error, count(*) FROM shard_failures GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+                    "SELECT error_code, error, count(*) FROM shard_failures WHERE error_code <> 'replaced' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
                 )
             ],
+            "replaced_clips": rows("SELECT count(*) FROM shard_failures WHERE error_code = 'replaced'")[0][0],
             "record": outcome.record,
         }
 
@@ -139,7 +145,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         ("", f"  rule {rule} unknown for {plural(count, 'clip')} (a value was not measured)")
         for rule, count in summary["rules_unknown"].items()
     ]
-    lines += [("Asked", _asked(who, told)) for who, told in summary["asked"].items()]
+    lines += [("Asked", asked(who, told)) for who, told in summary["asked"].items()]
     copied = f", {shards['copied']:,} copied without re-encoding" if shards["copied"] else ""
     video = f"{shards['mp4_bytes'] / 1e6:,.1f} MB of video"
     lines.append(
@@ -147,6 +153,9 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     )
     if summary["failed_cuts"]:
         lines += _not_cut(summary["failed_cuts"])
+    if summary["replaced_clips"]:
+        why = "their source was overwritten after its scan, and its new content is a source of its own"
+        lines.append(("Left out", f"{plural(summary['replaced_clips'], 'kept clip')}: {why}"))
     lines.append(("Where", summary["shards_folder"]))
     if "report" in summary:
         lines.append(("Report", summary["report"]))
@@ -157,12 +166,15 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         console.print(f"[bold]{label:<8}[/] {escape(text)}")
     where, flag = shlex.quote(summary["corpus"]), summary["use_flag"]
     console.print("\nNext, for example:")
+    if summary["retryable"]:
+        why = f"{plural(summary['retryable'], 'source')} failed for a reason that may have passed"
+        console.print(f"  stiv retry {where}  # {why}", markup=False)
     console.print(f'  stiv query {where} "SELECT reason, count(*) FROM decisions GROUP BY reason"{flag}', markup=False)
     if summary["a_clip"]:
         console.print(f"  stiv explain {where} {summary['a_clip'][:12]}{flag}", markup=False)
 
 
-def _asked(who: str, told: dict[str, float]) -> str:
+def asked(who: str, told: Mapping[str, float]) -> str:
     """What a chat model was asked in this run, and what that cost."""
     parts = [f"{who}: {plural(int(told.get('asked', 0)), 'question')}"]
     if told.get("reused"):
@@ -171,7 +183,7 @@ def _asked(who: str, told: dict[str, float]) -> str:
         parts.append(f"{told['failed']:,.0f} without an answer")
     parts.append(f"{told.get('prompt_tokens', 0):,.0f} tokens sent, {told.get('completion_tokens', 0):,.0f} answered")
     if told.get("usd"):
-        parts.append(f"${told['usd']:,.2f}")
+        parts.append(dollars(told["usd"]))
     return ", ".join(parts)
 
 
@@ -199,34 +211,21 @@ def _not_cut(failures: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _decoded(decode: dict[str, Any]) -> str:
-    """The decode ledger in one line. Run-ups at seams and second scans of damaged sources are counted apart.
+    """The decode ledger in one line: what stands behind the rows of the tables, from whatever run; and what this run decoded.
 
-    What was decoded twice and the export are this run's; the rest is in the tables, from whatever run.
+    Run-ups at seams, second scans of damaged sources and scans that gave no answer are counted apart.
     """
-    more = []
+    kept = f"{plural(decode['source_frames'], 'source frame')} {decode['analysis_ratio']:.2f}x by the scans behind the tables"
     if decode["run_up_ratio"]:
-        more.append(f"{decode['run_up_ratio']:.2f}x more in run-ups at seams")
-    if decode["rescanned_frames"]:
-        more.append(f"{plural(decode['rescanned_frames'], 'frame')} again with one thread in this run")
-    if decode["export_frames"]:
-        more.append(f"{plural(decode['export_frames'], 'frame')} for export in this run")
-    return "; ".join(
-        [
-            f"{plural(decode['source_frames'], 'source frame')} {decode['analysis_ratio']:.2f}x for analysis, all runs together",
-            *more,
-        ]
-    )
-
-
-def print_plan(report: dict[str, Any], console: Console) -> None:
-    """What a dry run found."""
-    console.print(
-        f"Would plan {plural(report['new'], 'new source')} ({size(report['bytes'])}) in {plural(report['parts'], 'part')}; "
-        f"{report['known']:,} are known already."
-    )
-    for stage, parts in report["missing"].items():
-        console.print(f"  {stage}: {plural(parts, 'part')} to do")
-    console.print("  export: what will be kept and is not in a shard yet\nNothing was written.")
+        kept += f", {decode['run_up_ratio']:.2f}x more in run-ups at seams"
+    words = {
+        "analysis_frames": "for analysis",
+        "rescanned_frames": "in scans that were done again",
+        "abandoned_frames": "in scans that were cut short",
+        "export_frames": "for export",
+    }
+    now = [f"{decode[key]:,} {word}" for key, word in words.items() if decode[key]]
+    return f"{kept}; in this run {', '.join(now)}" if now else kept
 
 
 def _hours(hours: float) -> str:

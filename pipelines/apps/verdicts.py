@@ -10,6 +10,7 @@ from curation.percentiles import find_percentiles, resolve_percentiles
 from curation.rules import columns_used, literal_thresholds
 from curation.views import Chosen
 from pipelines.stages.choose import percentile_values
+from pipelines.variant_settings import idle_rules
 from schemas.recipe import Rule
 
 DECIDED_BY = {"select": "selections", "judge": "decisions"}
@@ -42,19 +43,24 @@ class RuleInForce:
     """Columns of `clips_all` that it looks at, in lower case."""
     thresholds: tuple[tuple[str, str, float], ...]
     """Its comparisons of one column with one number: (column in lower case, operator, number)."""
+    idle: bool = False
+    """A default rule over checks that were not asked for: that it is NULL says nothing."""
 
 
 def rules_in_force(corpus: Corpus, chosen: Chosen) -> list[RuleInForce]:
     """The rules of the chosen selection, then those of the chosen decisions, in the order in which they ran."""
     found: list[RuleInForce] = []
+    checked = chosen["checks"]
+    checks = variants.need(corpus, "checks", checked) if checked is not None else None
     for stage, table in DECIDED_BY.items():
         name = chosen[table]
         if name is None:
             continue
         variant = variants.need(corpus, table, name)
         known = percentile_values(variant)
-        for data in variant.settings["rules"]:
-            rule = Rule.model_validate(data)
+        rules = [Rule.model_validate(data) for data in variant.settings["rules"]]
+        idle = idle_rules(rules, checks) if stage == "judge" else ()
+        for rule in rules:
             where = f"rule `{rule.name}`"
             numbers = {w: known.get(w) for w in find_percentiles(rule.drop, where=where)}
             sql = resolve_percentiles(rule.drop, numbers, where=where)
@@ -67,6 +73,7 @@ def rules_in_force(corpus: Corpus, chosen: Chosen) -> list[RuleInForce]:
                     {f"percentile({column}, {q:g})": value for (column, q), value in numbers.items()},
                     tuple(sorted(c.lower() for c in columns_used(sql, where=where))),
                     tuple((c.lower(), op, number) for c, op, number in literal_thresholds(sql, where=where)),
+                    rule.name in idle,
                 )
             )
     return found

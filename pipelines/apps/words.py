@@ -43,6 +43,11 @@ def size(count: float | None) -> str:
     return f"{count:,.1f} PB"
 
 
+def dollars(usd: float) -> str:
+    """A sum of money: ``$1,204.50``; what is not quite nothing is never `$0.00`."""
+    return "under $0.01" if 0 < usd < 0.01 else f"${usd:,.2f}"
+
+
 def share(part: float, whole: float) -> str:
     """A share in percent; ``–`` of nothing; never 0 % or 100 % where it is not quite so."""
     if not whole:

@@ -104,7 +104,7 @@ Offline = Annotated[
     typer.Option(
         "--offline",
         callback=_go_offline,
-        help="Never try the network for a model's weights: what is not here is an error.",
+        help="Never try the network for weights, configurations and tokenizers of models: what is not here is an error. An endpoint in `chat` is asked all the same.",
     ),
 ]
 """Heeded as soon as it is read; the command itself has nothing to do."""

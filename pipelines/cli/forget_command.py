@@ -63,8 +63,9 @@ def forget(
 
       stiv forget CORPUS --source 'uploads/user17/*' --runs training/ --yes
     """
-    from curation.corpus import Corpus, hold
+    from curation.corpus import Corpus
     from curation.forgetting import begin, begun, finish
+    from curation.lock import hold
 
     opened = Corpus.open(corpus)
     wanted = [*(source or ()), *(_lines(list_) if list_ is not None else ())]

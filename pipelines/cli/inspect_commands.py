@@ -52,7 +52,15 @@ def report(
     use: Use = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write report.html: funnel, histograms with thresholds, contact sheets, errors. One file, nothing from outside."""
+    """Write report.html: funnel, reasons, histograms with thresholds, contact sheets, duplicates, captions, categories with the weights
+    that even them out, errors, shards, and the recipe in force. One file, nothing from outside.
+
+    [bold]Examples[/]
+
+      stiv report corpus
+
+      stiv report corpus --use strict --out strict.html
+    """
     from curation.corpus import Corpus
     from pipelines.apps.report import write_report
 
@@ -106,8 +114,12 @@ def query(
       stiv query CORPUS "SELECT kept, count(*) FROM clips_all GROUP BY kept" --use strict
     """
     from curation.corpus import Corpus
-    from pipelines.apps.query import print_table, run_query
+    from pipelines.apps.query import run_query
+    from pipelines.apps.query_text import print_table
+    from schemas.errors import UsageError
 
+    if csv and as_json:
+        raise UsageError("--csv and --json are two forms of the same result.", fix="Give one of them.")
     table = run_query(Corpus.open(corpus), sql, common.parse_use(use, corpus))
     print_table(table, common.out_console, limit=limit, as_json=as_json, as_csv=csv)
 
@@ -119,7 +131,7 @@ def golden(
         typer.Option(
             "--set",
             metavar="SET",
-            help="Which set: demo, shots, signals, odd, corrupt, shapes. May be repeated. Default: demo.",
+            help="Which set: demo, shots, signals, picture, odd, corrupt, shapes. May be repeated. Default: demo.",
         ),
     ] = None,
     seed: Annotated[

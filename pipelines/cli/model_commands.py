@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from pipelines.cli import common
-from pipelines.cli.common import AsJson, RecipeFile, Sets
+from pipelines.cli.common import AsJson, Offline, RecipeFile, Sets
 
 
 def register(app: typer.Typer) -> None:
@@ -13,10 +13,10 @@ def register(app: typer.Typer) -> None:
     app.command("models", rich_help_panel="Try it")(models)
 
 
-def models(recipe: RecipeFile = None, set_: Sets = None, as_json: AsJson = False) -> None:
+def models(recipe: RecipeFile = None, set_: Sets = None, offline: Offline = False, as_json: AsJson = False) -> None:
     """List every learned step: its model, where the weights are, how large, whether they are here, and how to get them.
 
-    Nothing is fetched and no endpoint is asked. Recipes of both kinds will do.
+    Nothing is fetched and no endpoint is asked, with --offline or without. Recipes of both kinds will do.
 
     [bold]Examples[/]
 

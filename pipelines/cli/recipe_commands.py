@@ -60,11 +60,24 @@ def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The recipe to check, of either kind.")],
     set_: Sets = None,
 ) -> None:
-    """Say what is wrong with a recipe file, or that nothing is. The file's `kind` says whether it curates or trains."""
+    """Say what is wrong with a recipe file, or that nothing is. The file's `kind` says whether it curates or trains.
+
+    Prompts, plug-ins and the names and addresses of chat models are looked at as before a run; weights are not: `stiv models` lists them.
+
+    [bold]Examples[/]
+
+      stiv recipe check curate.yaml
+
+      stiv recipe check curate.yaml --set chat.llm.model=Qwen/Qwen3-8B
+    """
     from pipelines.recipe_files import recipe_kind
+    from pipelines.variant_settings import check_complete
+    from schemas.recipe import CurateRecipe
 
     kind = recipe_kind(file)
-    _load(kind, file, set_)
+    recipe = _load(kind, file, set_)
+    if isinstance(recipe, CurateRecipe):
+        check_complete(recipe)
     words = {"curate": "curation", "train": "training"}
     common.out_console.print(f"`{file}` is a valid {words[kind]} recipe.", markup=False)
 

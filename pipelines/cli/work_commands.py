@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from pipelines.apps.words import plural
 from pipelines.cli import common
 from pipelines.cli.common import (
     AsJson,
@@ -25,11 +29,12 @@ from pipelines.cli.common import (
     Sets,
     Use,
 )
-from schemas.errors import TooManyErrorsError
+from pipelines.cli.stage_help import STAGE_HELP
+from schemas.errors import StivError, TooManyErrorsError
 
 if TYPE_CHECKING:
     from curation.corpus import Corpus
-    from curation.planning import Planned
+    from pipelines.progress import Progress
     from pipelines.run import Options
     from schemas.recipe import CurateRecipe
 
@@ -49,7 +54,12 @@ Out = Annotated[
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N sources of the listing.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Say what would be done; write nothing. Settings and models are checked as before a run."
+    ),
+]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write report.html at the end.")]
 
 
@@ -58,7 +68,7 @@ def register(app: typer.Typer) -> None:
     app.command("curate", rich_help_panel="Make a corpus")(curate)
     app.command("plan", rich_help_panel="Make a corpus")(plan)
     app.command("retry", rich_help_panel="Make a corpus")(retry)
-    for name, text in _STAGE_HELP.items():
+    for name, text in STAGE_HELP.items():
         app.command(name, help=text, rich_help_panel="Make a corpus")(_stage_command(name))
         if name == "scan":
             app.command("features", rich_help_panel="Make a corpus")(features)
@@ -93,29 +103,32 @@ def curate(
 
       stiv curate videos/ --out corpus --name strict --set select.blurred="sharpness < 0.3"
     """
-    from curation.corpus import hold
+    from curation.lock import hold
     from curation.storage import Store
     from pipelines import curate as job
-    from pipelines.apps.summary import print_plan, print_summary, summarise
+    from pipelines.apps.plan_text import print_plan, print_planned
+    from pipelines.apps.summary import print_summary, summarise
     from pipelines.progress import Progress
 
     options = _options(out, executor, jobs, ray_address, name, None, replace)
     effective = _recipe(out, name, recipe, _with_score_all(set_, score_all))
-    entries = job.list_and_check(videos, out)
+    left_out: Counter[str] = Counter()
+    entries = job.list_and_check(videos, out, left_out)
     existing = job.existing(out, effective)
-    if existing is not None:
-        job.check_before(existing, effective, job.ALL_STAGES, options)
+    job.check_before(existing, effective, job.ALL_STAGES, options)
     console = common.err_console if as_json else common.out_console
     if dry_run:
-        report = job.dry_run(entries, existing, effective, options, limit)
+        report = {**job.dry_run(entries, existing, effective, options, limit), "left_out": dict(left_out)}
         common.print_json(report) if as_json else print_plan(report, console)
         return
     with Progress(console, limit=effective.scan, quiet=as_json) as progress, hold(Store(out), "stiv curate"):
         corpus, planned = job.plan(entries, out, effective, limit)
-        _say_planned(planned, console, as_json)
+        if not as_json:
+            print_planned(planned, left_out, console)
         _warn_environment(corpus, console)
-        outcome = job.run(corpus, effective, job.ALL_STAGES, options, progress, "curate")
-    summary = summarise(corpus, planned, outcome, progress.counts, name)
+        with _cost_told(progress):
+            outcome = job.run(corpus, effective, job.ALL_STAGES, options, progress, "curate")
+    summary = {**summarise(corpus, planned, outcome, progress.counts, name), "left_out": dict(left_out)}
     if not no_report:
         summary["report"] = _write_report(corpus, name, force=outcome.worked or bool(planned.parts))
     if as_json:
@@ -145,24 +158,26 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """List videos and append parts for those that the corpus does not know yet. Old parts stay untouched."""
-    from curation.corpus import hold
+    from curation.lock import hold
     from curation.storage import Store
     from pipelines import curate as job
-    from pipelines.apps.summary import print_plan
+    from pipelines.apps.plan_text import print_plan, print_planned
     from pipelines.run import Options
 
     effective = _recipe(out, "default", recipe, set_)
-    entries = job.list_and_check(videos, out)
+    left_out: Counter[str] = Counter()
+    entries = job.list_and_check(videos, out, left_out)
     if dry_run:
-        report = job.dry_run(entries, job.existing(out, effective), effective, Options(), limit)
+        plan = job.dry_run(entries, job.existing(out, effective), effective, Options(), limit)
+        report = {**plan, "left_out": dict(left_out)}
         common.print_json(report) if as_json else print_plan(report, common.out_console)
         return
     with hold(Store(out), "stiv plan"):
         corpus, planned = job.plan(entries, out, effective, limit)
     if as_json:
-        common.print_json({key: getattr(planned, key) for key in ("parts", "new", "known", "changed", "forgotten")})
+        common.print_json({**asdict(planned), "left_out": dict(left_out)})
         return
-    _say_planned(planned, common.out_console, False)
+    print_planned(planned, left_out, common.out_console)
     common.out_console.print(f"Next: stiv scan {corpus.store.uri}" if planned.parts else "Nothing new.", markup=False)
 
 
@@ -178,23 +193,12 @@ def retry(corpus: CorpusArg, as_json: AsJson = False) -> None:
     if as_json:
         common.print_json({"parts": planned.parts, "sources": planned.new})
     elif planned.new:
-        common.out_console.print(f"Planned {planned.new:,} sources again.")
+        common.out_console.print(f"Planned {plural(planned.new, 'source')} again.")
         common.out_console.print(
             f"Next: stiv scan {shlex.quote(found.store.uri)}, or the stiv curate command as before.", markup=False
         )
     else:
         common.out_console.print("No source failed for a reason that may have passed.")
-
-
-_STAGE_HELP = {
-    "scan": "Decode every planned source once: find shots, measure signals, take stills.",
-    "dedup": "Look for duplicates among the clips that the rules so far leave; the best of each cluster is kept.",
-    "select": "Apply the rules over what was measured, before anything is captioned.",
-    "caption": "Give every selected clip a text.",
-    "check": "Find out about captions: language, category, agreement with the picture, objects that are not there.",
-    "judge": "Apply the rules over captions; say the final word on every clip.",
-    "export": "Cut the kept clips and pack them into WebDataset tars with an index.",
-}
 
 
 def _stage_command(stage: str) -> Callable[..., None]:
@@ -268,7 +272,8 @@ def _run_stage(
     console = common.err_console if as_json else common.out_console
     with Progress(console, limit=effective.scan, quiet=as_json) as progress, corpus.writing(f"stiv {stage}"):
         _warn_environment(corpus, console)
-        outcome = run(corpus, effective, (stage,), options, progress, stage)
+        with _cost_told(progress):
+            outcome = run(corpus, effective, (stage,), options, progress, stage)
     if as_json:
         common.print_json(
             {
@@ -277,16 +282,35 @@ def _run_stage(
                 "seconds": round(outcome.seconds, 2),
                 "record": outcome.record,
                 "failed_cuts": progress.counts.failed_cuts,
+                "asked": {who: dict(told) for who, told in progress.counts.asked.items()},
             }
         )
     elif outcome.worked:
         from pipelines.apps.status import corpus_status, print_status
 
+        _say_asked(progress)
         print_status(corpus_status(corpus), console)
     else:
         console.print(f"`{stage}` has nothing to do: everything is there.")
     if progress.counts.failed_cuts:
         raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _cost_told(progress: Progress) -> Iterator[None]:
+    """What chat models were asked is told where a run ends with an error as well: it was paid for."""
+    try:
+        yield
+    except (StivError, KeyboardInterrupt):
+        _say_asked(progress)
+        raise
+
+
+def _say_asked(progress: Progress) -> None:
+    from pipelines.apps.summary import asked
+
+    for who, told in progress.counts.asked.items():
+        progress.say(f"Asked    {asked(who, told)}")
 
 
 def _options(
@@ -324,19 +348,6 @@ def _recipe(uri: str, name: str, path: Path | None, sets: list[str] | None) -> C
     if Store(uri).exists("corpus.json"):
         base = stored_recipe(Corpus.open(uri), name)
     return load_recipe(path, sets or (), base)
-
-
-def _say_planned(planned: Planned, console: Console, quiet: bool) -> None:
-    if quiet:
-        return
-    parts = len(planned.parts)
-    known = f", {planned.known:,} known already" if planned.known else ""
-    changed = f", {planned.changed:,} with new content" if planned.changed else ""
-    console.print(
-        f"Found {planned.new + planned.known + planned.changed:,} sources: {planned.new:,} new{changed}{known}"
-        + (f", in {parts:,} new part{'s' if parts != 1 else ''}." if parts else ".")
-        + (f" Forgotten (`stiv forget`) and left out: {planned.forgotten:,}." if planned.forgotten else "")
-    )
 
 
 def _warn_environment(corpus: Corpus, console: Console) -> None:

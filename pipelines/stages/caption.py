@@ -17,7 +17,7 @@ from curation.captioning import make_captioners, make_rewriter
 from curation.captioning.contract import ClipFacts, StillRef, caption_clips
 from curation.corpus import Corpus
 from pipelines.context import Worker
-from pipelines.stages.chats import Asking
+from pipelines.stages.chats import Asking, all_of
 
 NAME = "caption"
 
@@ -26,7 +26,11 @@ BATCH = 32
 
 
 def run(worker: Worker, part: int) -> None:
-    """Caption the selected clips of one part; does nothing when it is committed already."""
+    """Caption the selected clips of one part; does nothing when it is committed already.
+
+    Raises:
+        Unanswered: a chat model failed for a reason that may pass. The clip goes to no other captioner, and nothing is committed.
+    """
     corpus, variant = worker.corpus, worker.variant("captions")
     if corpus.store.exists(corpus.path("captions", part, variant.folder)):
         return
@@ -34,7 +38,7 @@ def run(worker: Worker, part: int) -> None:
     selected = set(selections.filter(selections["selected"])["clip_id"].to_pylist())
     scanned = joined.read_scanned(corpus, part).to_pylist()
     facts = facts_of(corpus, part, [row for row in scanned if row["clip_id"] in selected])
-    asking = Asking(worker, part)
+    asking = Asking(worker, part, "captions")
     rows = asyncio.run(_caption(worker, part, facts, asking))
     asking.settle()
     corpus.write("captions", part, rows, variant.folder)
@@ -60,12 +64,7 @@ async def _caption(worker: Worker, part: int, facts: Sequence[ClipFacts], asking
         await asking.close()
         for text in (text for one in (*captioners, rewriter) if one is not None for text in one.warnings):
             worker.emit({"kind": "note", "text": text})
-    rows: list[dict[str, Any]] = []
-    for result in done:
-        if isinstance(result, BaseException):
-            raise result
-        rows += result
-    return rows
+    return [row for rows in all_of(done) for row in rows]
 
 
 def facts_of(corpus: Corpus, part: int, rows: Sequence[dict[str, Any]]) -> list[ClipFacts]:

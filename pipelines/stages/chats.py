@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TypeVar
 
 from curation.answers import KeepingChat, KeptAnswers
 from pipelines.context import Worker
-from schemas.chat import ChatModel, Usage
+from schemas.chat import ChatModel, Unanswered, Usage
+from schemas.errors import UsageError
+
+Result = TypeVar("Result")
 
 COUNTED = ("asked", "reused", "failed", "retries", "prompt_tokens", "completion_tokens", "usd")
 """Fields of a Usage that add up."""
@@ -18,16 +23,28 @@ _made: dict[tuple[str, str], ChatModel] = {}
 class Asking:
     """The chat models of one part, by their names in the recipe. What they answer is kept at once."""
 
-    def __init__(self, worker: Worker, part: int) -> None:
+    def __init__(self, worker: Worker, part: int, table: str) -> None:
+        """``table``: that is made with them."""
         self._worker = worker
         self._part = part
+        self._inputs = worker.variant(table).inputs
         self._kept: dict[str, KeptAnswers] = {}
         self._used: dict[str, tuple[ChatModel, Usage]] = {}
 
     def model(self, name: str) -> ChatModel:
-        """The chat model of this name, of which nothing is asked twice."""
+        """The chat model of this name, of which nothing is asked twice.
+
+        Raises:
+            UsageError: on this machine it is another than the one that the run began with.
+        """
         if name not in self._used:
             chat = _model(self._worker, name)
+            given = self._inputs.get(f"chat {name}")
+            if given is not None and given["fingerprint"] != chat.fingerprint:
+                raise UsageError(
+                    f"The chat model `{name}` ({chat.name}) has other weights on this machine than where the run was started.",
+                    fix=f"Put the same ones on every node; of a model on the hub, name a revision: chat.{name}.model=owner/name@REVISION.",
+                )
             before = dataclasses.replace(chat.usage, warnings=list(chat.usage.warnings))
             self._used[name] = KeepingChat(chat, self.keep(chat.fingerprint)), before
         return self._used[name][0]
@@ -54,6 +71,21 @@ class Asking:
         """Put the answers of a part in order, just before it is committed."""
         for kept in self._kept.values():
             kept.settle()
+
+
+def all_of(done: Sequence[Result | BaseException]) -> list[Result]:
+    """What batches gave that were under way together, in order.
+
+    Raises:
+        what one of them raised: Unanswered only where nothing else was, and then over the questions of all.
+    """
+    lacking = [result for result in done if isinstance(result, Unanswered)]
+    for result in done:
+        if isinstance(result, BaseException) and not isinstance(result, Unanswered):
+            raise result
+    if lacking:
+        raise Unanswered(sum(error.questions for error in lacking), lacking[0].why)
+    return [result for result in done if not isinstance(result, BaseException)]
 
 
 def _model(worker: Worker, name: str) -> ChatModel:

@@ -20,7 +20,7 @@ from curation.captioning.language import detect_language
 from curation.corpus import part_name
 from pipelines.context import Worker
 from pipelines.stages.caption import facts_of
-from pipelines.stages.chats import Asking
+from pipelines.stages.chats import Asking, all_of
 
 NAME = "check"
 
@@ -31,7 +31,11 @@ Rows = list[dict[str, Any]]
 
 
 def run(worker: Worker, part: int) -> None:
-    """Check the captions of one part; does nothing when it is committed already."""
+    """Check the captions of one part; does nothing when it is committed already.
+
+    Raises:
+        Unanswered: a chat model failed for a reason that may pass; nothing is committed.
+    """
     corpus, variant = worker.corpus, worker.variant("checks")
     if corpus.store.exists(corpus.path("checks", part, variant.folder)):
         return
@@ -42,7 +46,7 @@ def run(worker: Worker, part: int) -> None:
     for row, agreement in zip(rows, _agreements(worker, part, captioned), strict=True):
         row["agreement"] = agreement
     if variant.settings["dsg"]["enabled"] or variant.settings["categories"]["backend"] == "chat":
-        asking = Asking(worker, part)
+        asking = Asking(worker, part, "checks")
         for row, said in zip(rows, asyncio.run(_ask(worker, part, captioned, asking)), strict=True):
             row.update(said)
         asking.settle()
@@ -103,9 +107,7 @@ async def _ask(worker: Worker, part: int, captioned: Rows, asking: Asking) -> Ro
         for text in (text for asker in askers for text in asker.warnings):
             worker.emit({"kind": "note", "text": f"{part_name(part)}: {text}"})
     rows: Rows = [{} for _ in captioned]
-    for (start, _), result in zip(places, done, strict=True):
-        if isinstance(result, BaseException):
-            raise result
+    for (start, _), result in zip(places, all_of(done), strict=True):
         for i, columns in enumerate(result, start):
             rows[i].update(columns)
     return rows

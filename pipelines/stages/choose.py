@@ -12,7 +12,7 @@ from curation.percentiles import Wanted, find_percentiles, resolve_percentiles
 from curation.rules import Verdicts, apply_rules
 from curation.variants import Variant
 from pipelines.context import Worker
-from pipelines.variant_settings import needs_features
+from pipelines.variant_settings import idle_rules, needs_features
 from schemas.recipe import Rule
 
 
@@ -74,7 +74,8 @@ def run_judge(worker: Worker, part: int) -> None:
     wide = joined.add_captions(measured(worker, part), captions)
     checks = worker.context.variants.get("checks")
     wide = joined.add_checks(wide, None if checks is None else corpus.read("checks", part, checks.folder))
-    verdicts = apply_rules(wide, rules_of(variant))
+    rules = rules_of(variant)
+    verdicts = apply_rules(wide, rules)
     judged = {clip: (first, reasons) for clip, _, first, reasons in _rows(wide, verdicts)}
     rows = []
     for row in selections:
@@ -82,7 +83,9 @@ def run_judge(worker: Worker, part: int) -> None:
         both = [*row["reasons"], *reasons]
         rows.append({"clip_id": row["clip_id"], "kept": not both, "reason": row["reason"] or first, "reasons": both})
     corpus.write("decisions", part, rows, variant.folder)
-    _tell(worker, "judge", part, verdicts.unknown, len(rows), sum(bool(r["kept"]) for r in rows))
+    idle = idle_rules(rules, checks)
+    unknown = {name: count for name, count in verdicts.unknown.items() if name not in idle}
+    _tell(worker, "judge", part, unknown, len(rows), sum(bool(r["kept"]) for r in rows))
 
 
 def _rows(wide: pa.Table, verdicts: Verdicts) -> list[tuple[str, bool, str | None, list[str]]]:

@@ -29,6 +29,7 @@ from curation.duplicates.groups import Group
 from curation.duplicates.looks import Looks
 from curation.rules import apply_rules
 from curation.variants import Variant
+from pipelines.apps.words import plural
 from pipelines.context import Emit, Worker
 from pipelines.stages.choose import rules_of
 from pipelines.stages.dedup_proof import Proof
@@ -117,11 +118,14 @@ def tasks_missing(corpus: Corpus, variant: Variant, group: Group) -> list[int]:
     """Tasks that :func:`search` must do. The looks of all parts must be there."""
     plan = groups.read_plan(corpus, variant, group)
     if plan is None:
-        clips = vectors = 0
+        clips = vectors = new = 0
         for part in range(group.upto):
             column = corpus.store.read_table(groups.looks_path(variant, part), ["cell"]).column("cell").to_numpy()
             clips += len(column)
             vectors += 2 * int((column != looks.NO_CELL).sum())
+            new += len(column) if part in group.parts else 0
+        if not new:
+            clips = vectors = 0  # earlier parts were compared with each other before
         settings = settings_of(variant)
         width = _centres(corpus, variant).shape[1] if settings.semantic.enabled else 0
         plan = groups.make_plan(settings, clips, vectors, width)
@@ -184,9 +188,11 @@ def finish(corpus: Corpus, variant: Variant, group: Group, emit: Emit) -> None:
         if part not in done:
             corpus.write("duplicates", part, rows, variant.folder)
             emit({"kind": "part", "stage": NAME, "part": part, "clips": len(rows), "kept": len(rows) - len(gone)})
-    kinds = ", ".join(f"{counts[kind]:,} {kind}" for kind in clusters.KINDS)
-    text = f"Duplicates among {counts['clips']:,} clips: {counts['dropped']:,} give way to better ones ({kinds})."
-    emit({"kind": "found", "text": text})
+    if counts["clips"]:
+        kinds = ", ".join(f"{counts[kind]:,} {kind}" for kind in clusters.KINDS)
+        among = plural(counts["clips"], "clip")
+        text = f"Duplicates among {among}: {counts['dropped']:,} give way to better ones ({kinds})."
+        emit({"kind": "found", "text": text})
     groups.clear_work(corpus, variant)
 
 

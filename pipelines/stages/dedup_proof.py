@@ -13,7 +13,7 @@ from curation.signals.crop import Crop
 from curation.variants import Variant
 
 _CLIPS = 1024
-"""Clips whose sketches are remembered: 50 MB."""
+"""Clips whose sketches are remembered: 75 MB."""
 _PARTS = 64
 """Parts of which it is remembered where stills lie."""
 
@@ -24,24 +24,19 @@ class Proof:
     def __init__(self, corpus: Corpus, variant: Variant) -> None:
         self._corpus = corpus
         self._variant = variant
-        self._sketches: OrderedDict[int, list[np.ndarray]] = OrderedDict()
+        self._sketches: OrderedDict[int, stills.Sketches] = OrderedDict()
         self._places: OrderedDict[int, pa.Table] = OrderedDict()
 
     def same(self, worse: np.ndarray, better: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
         """(n,) bool: which pairs show the same picture, one mirrored where that is said. Pairs whose clips lie near each other are looked at one after the other."""
         out = np.zeros(len(worse), bool)
         for i in np.lexsort((worse, better >> 32, worse >> 32)).tolist():
-            out[i] = self.likeness(int(better[i]), int(worse[i]), bool(mirrored[i])) >= stills.SAME
+            other = self.sketches(int(worse[i]))
+            out[i] = stills.same(self.sketches(int(better[i])), other.mirrored() if mirrored[i] else other)
         return out
 
-    def likeness(self, first: int, second: int, mirrored: bool = False) -> float:
-        """How alike two clips look (-1..1), at least ``stills.SAME`` for the same picture."""
-        other = self._look(second)
-        if mirrored:
-            other = [np.ascontiguousarray(one[:, ::-1]) for one in other]
-        return stills.likeness(self._look(first), other)
-
-    def _look(self, clip: int) -> list[np.ndarray]:
+    def sketches(self, clip: int) -> stills.Sketches:
+        """Of the stills of a clip."""
         if clip in self._sketches:
             self._sketches.move_to_end(clip)
             return self._sketches[clip]
@@ -52,7 +47,7 @@ class Proof:
             stills.sketch(self._corpus.store.read_range(tar, offset, size), crop)
             for offset, size in zip(place["stills_offset"], place["stills_size"], strict=True)
         ]
-        self._sketches[clip] = [one for one in found if one is not None]
+        self._sketches[clip] = stills.Sketches([one for one in found if one is not None])
         if len(self._sketches) > _CLIPS:
             self._sketches.popitem(last=False)
         return self._sketches[clip]

@@ -7,19 +7,19 @@ Perceptual vectors are made in child processes. OpenCLIP runs in this process; s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from curation import perceptual
 from curation.storage import Store
 from pipelines.context import Worker
-from pipelines.stages.measuring import in_children, measure_part, report
+from pipelines.stages.measuring import Remake, in_children, measure_part, report
 from pipelines.stages.still_reading import Found, Look, read_still, to_look
 
 if TYPE_CHECKING:
-    from models.vision.embedder import ClipView, Embedder
+    from models.vision.embedder import Embedder
 
 NAME = "embed"
 
@@ -29,16 +29,22 @@ BATCH = 64
 STILL_LIMIT_S = 10.0
 """A child may take so long for a still."""
 
+OF_VECTORS = frozenset({"tags", "head"})
+"""Settings and inputs that are about vectors, however those came about: under others, the image tower need not look again."""
+
 
 def run(worker: Worker, part: int) -> None:
     """Make the vectors of the clips of one part; does nothing when it is committed already."""
     settings = worker.variant("embeddings").settings
-    made = _openclip if settings["backend"] == "openclip" else _perceptual
+    openclip = settings["backend"] == "openclip"
+    made = _openclip if openclip else _perceptual
 
     def vectors(clips: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         return made(worker, part, [to_look(clip, settings["stills"]) for clip in clips])
 
-    measure_part(worker, part, NAME, "embeddings", lambda row: bool(row["embedding_stills"]), vectors)
+    # Perceptual vectors have no tags: their rows stay as they are.
+    remake = Remake(OF_VECTORS, _again(worker) if openclip else lambda row: row)
+    measure_part(worker, part, NAME, "embeddings", lambda row: bool(row["embedding_stills"]), vectors, remake)
 
 
 # Without weights ------------------------------------------------------------------------------------------------------
@@ -51,7 +57,7 @@ def look(uri: str, tar: str, clips: Sequence[Look]) -> Found:
     for clip in clips:
         pictures = [read_still(store, tar, place, clip.crop) for place in clip.stills]
         there = [picture for picture in pictures if picture is not None]
-        rows.append(_row(clip, perceptual.NAME, len(there), perceptual.clip_vector(there)))
+        rows.append(_row(clip.clip_id, perceptual.NAME, len(there), perceptual.clip_vector(there)))
     return _found(rows, time.process_time() - began)
 
 
@@ -65,7 +71,7 @@ def _perceptual(worker: Worker, part: int, looks: Sequence[Look]) -> Iterator[di
         (),
         feature="embeddings",
         doing="looking at",
-        nothing=lambda clip: _row(clip, perceptual.NAME, 0, None),
+        nothing=lambda clip: _row(clip.clip_id, perceptual.NAME, 0, None),
         still_limit_s=STILL_LIMIT_S,
     )
 
@@ -74,9 +80,7 @@ def _perceptual(worker: Worker, part: int, looks: Sequence[Look]) -> Iterator[di
 
 
 def _openclip(worker: Worker, part: int, looks: Sequence[Look]) -> Iterator[dict[str, Any]]:
-    from models.vision.make import make_embedder
-
-    embedder = make_embedder(worker.variant("embeddings").settings, worker.context.jobs)
+    embedder = _embedder(worker)
     rows = openclip_rows(embedder, worker.corpus.store, worker.corpus.path("stills", part), looks)
     began = time.process_time()
     while some := list(islice(rows, BATCH)):
@@ -86,19 +90,37 @@ def _openclip(worker: Worker, part: int, looks: Sequence[Look]) -> Iterator[dict
         began = now
 
 
+def _again(worker: Worker) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What makes a row under other tags, or with another head, of one that has the same vectors."""
+    embedder = cache(lambda: _embedder(worker))  # loaded only if there is such a row
+    return lambda row: _openclip_row(row["clip_id"], embedder(), row["embedding_stills"], row["still_vectors"])
+
+
+def _embedder(worker: Worker) -> Embedder:
+    from models.vision.make import make_embedder
+
+    return make_embedder(worker.variant("embeddings").settings, worker.context.jobs)
+
+
 def openclip_rows(embedder: Embedder, store: Store, tar: str, looks: Sequence[Look]) -> Iterator[dict[str, Any]]:
     """Rows of clips whose stills lie in one tar, in order. One stream of stills over all of them, so that batches are full."""
+    from models.vision.kept_vectors import pack
+
     vectors = embedder.stills(
         partial(read_still, store, tar, place, clip.crop) for clip in looks for place in clip.stills
     )
     for clip in looks:
         seen = [vector for vector in islice(vectors, len(clip.stills)) if vector is not None]
-        yield _openclip_row(clip, embedder.name, len(seen), embedder.view(seen))
+        yield _openclip_row(clip.clip_id, embedder, len(seen), pack(seen) if seen else None)
 
 
-def _openclip_row(clip: Look, model: str, stills: int, view: ClipView) -> dict[str, Any]:
+def _openclip_row(clip_id: str, embedder: Embedder, stills: int, kept: bytes | None) -> dict[str, Any]:
+    from models.vision.kept_vectors import unpack
+
+    view = embedder.view([] if kept is None else [*unpack(kept, stills)])
     return {
-        **_row(clip, model, stills, view.embedding),
+        **_row(clip_id, embedder.name, stills, view.embedding),
+        "still_vectors": kept,
         "openclip_consistency": view.consistency,
         "aesthetic_laion": view.aesthetic,
         "content_tags": view.tags,
@@ -106,13 +128,14 @@ def _openclip_row(clip: Look, model: str, stills: int, view: ClipView) -> dict[s
     }
 
 
-def _row(clip: Look, model: str, stills: int, vector: Any) -> dict[str, Any]:
+def _row(clip_id: str, model: str, stills: int, vector: Any) -> dict[str, Any]:
     """A row of `embeddings` without what only OpenCLIP can say."""
     return {
-        "clip_id": clip.clip_id,
+        "clip_id": clip_id,
         "embedding": None if vector is None else vector.tolist(),
         "embedding_model": model,
         "embedding_stills": stills,
+        "still_vectors": None,
         "openclip_consistency": None,
         "aesthetic_laion": None,
         "content_tags": None,

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 from pebble import ProcessFuture
 
-from curation import joined
-from curation.child import sha256_of
+from curation import frame_note, joined
 from curation.corpus import Corpus
-from curation.cutting import ClipToCut, CutError, CutResult, cut_clip
-from curation.finished import (
-    CUT_COLUMNS,
-    cut_settings,
-    find_finished,
-    forget_finished,
-    mp4_path,
-    note_finished,
-    read_finished,
-)
-from curation.listing import uri_to_path
-from curation.opening import SourceFailure, quiet_decoder
+from curation.cutting import CutError, CutResult
+from curation.finished import CUT_COLUMNS, cut_settings, find_finished, forget_finished, mp4_path, read_finished
+from curation.opening import SourceFailure
 from curation.shard_plan import failed_path, index_path, read_plan, tar_path
 from curation.shards import Member, Sample, verify_tar, write_tar
-from curation.storage import storage_errors
 from curation.variants import Variant
+from curation.views import table_dataset
 from pipelines.children import DEATHS
 from pipelines.context import Worker
+from pipelines.stages.cut_job import SourceChanged, bars_of, cut_one, frames_path, make_job
 from schemas.errors import ERROR_CODES, ErrorCode, StorageError
 from schemas.ids import fingerprint
 from schemas.recipe import Export
@@ -43,18 +32,8 @@ NAME = "export"
 SECONDS_PER_CLIP_SECOND = 120.0
 """A cut may take this long per second of clip before its process is killed; at least ten minutes."""
 
-
-@dataclass(frozen=True)
-class CutJob:
-    """One clip to cut. Everything in it can be sent to another process."""
-
-    clip: ClipToCut
-    settings: dict[str, Any]
-    folder: str
-    sha256: str | None
-    mtime_ns: int | None
-    """When the source was last changed, as listed."""
-    size: int | None
+Failure = tuple[ErrorCode, str]
+"""Why a clip could not be cut."""
 
 
 def pending(corpus: Corpus, variant: Variant) -> list[int]:
@@ -90,13 +69,12 @@ def run(worker: Worker, number: int) -> None:
     members = read_plan(corpus, variant, shard)[shard]
     if corpus.store.exists(index_path(variant, shard)):
         again = _retryable(corpus, variant, shard)
-        if (
-            not again
-            or again <= _cut_all(worker, _rows(worker, [m for m in members if m[0] in again]), settings, base).keys()
-        ):
+        failures = _cut_all(worker, _rows(worker, [m for m in members if m[0] in again]), settings, base)
+        if again <= failures.keys():
+            _note_failures(corpus, variant, shard, failures)
             return
     rows = _rows(worker, members)
-    find_finished(corpus, set(rows), settings, base, {c for c, row in rows.items() if not any(_bars(row))})
+    find_finished(corpus, set(rows), settings, base, {c for c, row in rows.items() if not any(bars_of(row))})
     failures = _cut_all(worker, rows, settings, base)
     samples, cut = [], {}
     for clip_id in rows.keys() - failures.keys():
@@ -154,21 +132,37 @@ def _commit(
     shard: str,
     tar: Path,
     index: list[dict[str, Any]],
-    failures: dict[str, tuple[ErrorCode, str]],
+    failures: dict[str, Failure],
 ) -> None:
     """Publish a shard. An index that stood for an older tar goes first, so that none ever speaks of another tar's bytes."""
     store = corpus.store
     store.remove(index_path(variant, shard))
     if failures:
-        lost = [
-            {"clip_id": c, "shard": shard, "error_code": str(code), "error": text}
-            for c, (code, text) in sorted(failures.items())
-        ]
-        store.commit_table(failed_path(variant, shard), pa.Table.from_pylist(lost, schema=SHARD_FAILURES.arrow))
+        store.commit_table(failed_path(variant, shard), _failure_table(shard, failures))
     else:
         store.remove(failed_path(variant, shard))
     store.commit_file(tar_path(variant, shard), tar)
     store.commit_table(index_path(variant, shard), pa.Table.from_pylist(index, schema=SHARDS.arrow))
+
+
+def _failure_table(shard: str, failures: dict[str, Failure]) -> pa.Table:
+    lost = [
+        {"clip_id": c, "shard": shard, "error_code": str(code), "error": text}
+        for c, (code, text) in sorted(failures.items())
+    ]
+    return pa.Table.from_pylist(lost, schema=SHARD_FAILURES.arrow)
+
+
+def _note_failures(corpus: Corpus, variant: Variant, shard: str, failures: dict[str, Failure]) -> None:
+    """Clips that a finished shard lacks were tried again in vain; the reason may be another one now."""
+    path = failed_path(variant, shard)
+    if not failures:
+        return
+    before = corpus.store.read_table(path)
+    known = {r["clip_id"]: (ErrorCode(r["error_code"]), r["error"]) for r in before.to_pylist()}
+    now = _failure_table(shard, known | failures)
+    if not now.equals(before):
+        corpus.store.commit_table(path, now)
 
 
 def _rows(worker: Worker, members: list[tuple[str, int]]) -> dict[str, dict[str, Any]]:
@@ -188,131 +182,74 @@ def _rows(worker: Worker, members: list[tuple[str, int]]) -> dict[str, dict[str,
     return {clip: found[clip] for clip, _ in members}
 
 
-def _cut_all(
-    worker: Worker, rows: dict[str, dict[str, Any]], settings: Export, base: Path
-) -> dict[str, tuple[ErrorCode, str]]:
+def _cut_all(worker: Worker, rows: dict[str, dict[str, Any]], settings: Export, base: Path) -> dict[str, Failure]:
     """Cut what is not cut yet. Gives the clips that could not be cut, with the reason."""
-    failures: dict[str, tuple[ErrorCode, str]] = {}
+    failures: dict[str, Failure] = {}
+    changed: dict[str, str] = {}
     todo: list[dict[str, Any]] = []
     for clip_id, row in rows.items():
         finished = read_finished(base, clip_id)
         if finished is not None:
-            worker.emit(_cut_event(row, finished[0].how, 0, resumed=True))
+            worker.emit(_cut_event(row, finished[0].how, base, resumed=True))
         else:
             todo.append(row)
     for row, future in worker.children.settle(todo, lambda row, alone: _submit(worker, row, settings, base)):
-        failure = _take(worker, row, future)
-        if failure is not None:
-            failures[row["clip_id"]] = failure
+        clip_id = row["clip_id"]
+        try:
+            done = future.result()
+        except SourceChanged as error:
+            failures[clip_id], changed[clip_id] = (error.code, error.message), error.sha256
+        except (FutureTimeout, *DEATHS, SourceFailure, CutError) as error:
+            failures[clip_id] = _failure(error)
+        else:
+            worker.emit(_cut_event(row, done.how, base))
+    failures |= _replaced(worker.corpus, {c: (rows[c]["source_uri"], sha256) for c, sha256 in changed.items()})
+    for clip_id, (code, text) in failures.items():
+        how = "replaced" if code is ErrorCode.REPLACED else "failed"
+        worker.emit({**_cut_event(rows[clip_id], how, base), "error_code": str(code), "error": text})
     return failures
 
 
 def _submit(worker: Worker, row: dict[str, Any], settings: Export, base: Path) -> ProcessFuture:
-    job = CutJob(
-        _to_cut(row),
-        settings.model_dump(mode="json"),
-        str(base),
-        row["source_sha256"],
-        row["mtime_ns"],
-        row["source_bytes"],
-    )
-    return worker.children.submit(cut_one, job, limit_s=max(600.0, SECONDS_PER_CLIP_SECOND * row["duration_s"]))
+    limit_s = max(600.0, SECONDS_PER_CLIP_SECOND * row["duration_s"])
+    return worker.children.submit(cut_one, make_job(row, settings, base), limit_s=limit_s)
 
 
-def _take(worker: Worker, row: dict[str, Any], future: Future[Any]) -> tuple[ErrorCode, str] | None:
-    """Tell what came of a cut; the reason where it failed."""
-    try:
-        result = future.result()
-    except FutureTimeout:
-        failure = (ErrorCode.TIMEOUT, "cutting took too long")
-    except DEATHS:
-        failure = (ErrorCode.CRASHED, "the process that cut it died twice")
-    except SourceFailure as error:
-        failure = (error.code, error.message)
-    except CutError as error:
-        failure = (ErrorCode.CUT_FAILED, error.message)
-    else:
-        worker.emit(_cut_event(row, result.how, result.frames_decoded))
-        return None
-    worker.emit({**_cut_event(row, "failed", 0), "error_code": str(failure[0]), "error": failure[1]})
-    return failure
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, SourceFailure):
+        return error.code, error.message
+    if isinstance(error, CutError):
+        return ErrorCode.CUT_FAILED, error.message
+    if isinstance(error, FutureTimeout):
+        return ErrorCode.TIMEOUT, "cutting took too long"
+    return ErrorCode.CRASHED, "the process that cut it died twice"
 
 
-def _cut_event(row: dict[str, Any], how: str, frames: int, *, resumed: bool = False) -> dict[str, Any]:
-    seconds = 0.0 if how == "failed" else row["duration_s"]
+def _replaced(corpus: Corpus, changed: dict[str, tuple[str, str]]) -> dict[str, Failure]:
+    """Of clips whose source changed, those for which there is nothing left to do: the corpus has what is in its place now.
+
+    Args:
+        changed: clip → (address of its source, sha256 of what is there).
+    """
+    if not changed:
+        return {}
+    places = ds.field("uri").isin(list({uri for uri, _ in changed.values()}))
+    scanned = table_dataset(corpus, "sources").to_table(columns=["uri", "sha256"], filter=places).to_pylist()
+    known = {(row["uri"], row["sha256"]) for row in scanned}
+    text = "the source was overwritten after it was scanned; its new content is a source of its own"
+    return {clip: (ErrorCode.REPLACED, text) for clip, now in changed.items() if now in known}
+
+
+def _cut_event(row: dict[str, Any], how: str, base: Path, *, resumed: bool = False) -> dict[str, Any]:
+    """What came of a clip, and the frames decoded for it that are in no record yet, whatever came of it."""
     return {
         "kind": "clip",
         "how": how,
-        "clip_s": seconds,
-        "frames": frames,
+        "clip_s": row["duration_s"] if how in ("copy", "encode") else 0.0,
+        "frames": frame_note.take(frames_path(base, row["clip_id"])).total,
         "uri": row["source_uri"],
         "resumed": resumed,
     }
-
-
-def cut_one(job: CutJob) -> CutResult:
-    """Cut one clip in a child process.
-
-    Raises:
-        SourceFailure: the source is gone, or is not what was scanned.
-        CutError: this clip cannot be cut.
-        StorageError: the disk is full.
-    """
-    quiet_decoder()
-    _check_unchanged(job)
-    folder = Path(job.folder)
-    with storage_errors(f"Writing to `{folder}`"):
-        result = cut_clip(job.clip, Export.model_validate(job.settings), mp4_path(folder, job.clip.clip_id))
-        note_finished(folder, job.clip.clip_id, result)
-    return result
-
-
-def _check_unchanged(job: CutJob) -> None:
-    path = job.clip.path
-    try:
-        now = path.stat()
-        untouched = (now.st_mtime_ns, now.st_size) == (job.mtime_ns, job.size)
-        same = untouched or _content(path, now.st_mtime_ns, now.st_size) == job.sha256
-    except OSError as error:
-        raise SourceFailure(ErrorCode.NOT_FOUND, f"the source cannot be read any more: {error.strerror}") from None
-    if not same:
-        raise SourceFailure(
-            ErrorCode.CHANGED, "the source has changed since it was scanned: curate it again to have its new content"
-        )
-
-
-@lru_cache(maxsize=64)
-def _content(path: Path, mtime_ns: int, size: int) -> str:
-    """Checksum of a file that was touched; once per state of the file, not once per clip of it."""
-    return sha256_of(path)
-
-
-def _to_cut(row: dict[str, Any]) -> ClipToCut:
-    return ClipToCut(
-        clip_id=row["clip_id"],
-        path=uri_to_path(row["source_uri"]),
-        stream_index=row["stream_index"],
-        time_base=row["time_base"],
-        start_pts=row["start_pts"],
-        end_pts=row["end_pts"],
-        start_frame=row["start_frame"],
-        end_frame=row["end_frame"],
-        start_s=row["start_s"],
-        end_s=row["end_s"],
-        rotation=row["source_rotation"],
-        width=row["width"],
-        height=row["height"],
-        sample_aspect_ratio=row["source_sample_aspect_ratio"],
-        pixel_format=row["source_pixel_format"],
-        codec=row["source_codec"],
-        fps=row["fps"],
-        faultless=not any(row[f"source_{n}"] for n in ("damaged_frames", "decode_errors", "timestamp_faults")),
-        bars=_bars(row),
-    )
-
-
-def _bars(row: dict[str, Any]) -> tuple[int, int, int, int]:
-    return (row["bar_top"] or 0, row["bar_bottom"] or 0, row["bar_left"] or 0, row["bar_right"] or 0)
 
 
 _FACTS = (

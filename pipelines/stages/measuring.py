@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
 from typing import Any
 
 from curation import joined, variants
@@ -21,6 +22,15 @@ _CHOICE = frozenset({"rules", "score_all"})
 """Settings that decide which clips are looked at, not what is seen."""
 
 
+@dataclass(frozen=True)
+class Remake:
+    """How a row follows from one that another variant measured in part in the same way."""
+
+    apart: frozenset[str]
+    """Settings and inputs in which that one may differ."""
+    row: Callable[[Row], Row]
+
+
 def measure_part(
     worker: Worker,
     part: int,
@@ -28,18 +38,24 @@ def measure_part(
     table: str,
     usable: Callable[[Row], bool],
     look: Callable[[list[Row]], Iterable[Row]],
+    remake: Remake | None = None,
 ) -> None:
     """Measure the clips of one part and commit them; does nothing when it is committed already.
 
     Args:
         usable: whether a row that another variant measured in the same way may be taken over.
         look: measures clips, given as wide rows; a row of ``table`` for each, in any order.
+        remake: for clips of which another variant knows what is dear to measure.
     """
     corpus, variant = worker.corpus, worker.variant(table)
     if corpus.store.exists(corpus.path(table, part, variant.folder)):
         return
     clips, total = clips_to_measure(worker, part, table)
     rows = measured_before(corpus, variant, part, usable)
+    if remake is not None:
+        near = measured_before(corpus, variant, part, usable, remake.apart)
+        ids = {clip["clip_id"] for clip in clips}
+        rows |= {clip_id: remake.row(near[clip_id]) for clip_id in near.keys() & ids - rows.keys()}
     wanted = [clip for clip in clips if clip["clip_id"] not in rows]
     if wanted:
         rows.update((row["clip_id"], row) for row in look(wanted))
@@ -111,14 +127,18 @@ def clips_to_measure(worker: Worker, part: int, table: str) -> tuple[list[dict[s
 
 
 def measured_before(
-    corpus: Corpus, variant: Variant, part: int, usable: Callable[[dict[str, Any]], bool]
-) -> dict[str, dict[str, Any]]:
-    """Clip → its row in another variant of the same table that was measured in the same way, where it is usable."""
-    rows: dict[str, dict[str, Any]] = {}
-    wanted = _measure(variant)
+    corpus: Corpus, variant: Variant, part: int, usable: Callable[[Row], bool], apart: frozenset[str] = frozenset()
+) -> dict[str, Row]:
+    """Clip → its row in another variant of the same table that was measured in the same way, where it is usable.
+
+    Args:
+        apart: settings and inputs that may differ.
+    """
+    rows: dict[str, Row] = {}
+    wanted = _measure(variant, apart)
     for name in corpus.variants(variant.table):
         other = variants.load(corpus, variant.table, name)
-        if other is None or other.folder == variant.folder or _measure(other) != wanted:
+        if other is None or other.folder == variant.folder or _measure(other, apart) != wanted:
             continue
         if variants.is_current(other) and corpus.store.exists(corpus.path(variant.table, part, other.folder)):
             found = corpus.read(variant.table, part, other.folder).to_pylist()
@@ -126,7 +146,8 @@ def measured_before(
     return rows
 
 
-def _measure(variant: Variant) -> tuple[dict[str, Any], dict[str, str]]:
+def _measure(variant: Variant, apart: frozenset[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """What a row depends on beside its clip: how it was measured, and with which models."""
-    settings = {k: v for k, v in variants.essential(variant.table, variant.settings).items() if k not in _CHOICE}
-    return settings, {k: v["fingerprint"] for k, v in variant.inputs.items()}
+    left_out = _CHOICE | apart
+    settings = {k: v for k, v in variants.essential(variant.table, variant.settings).items() if k not in left_out}
+    return settings, {k: v["fingerprint"] for k, v in variant.inputs.items() if k not in left_out}

@@ -130,7 +130,6 @@ def _take(worker: Worker, source: Source, task: Task, future: Future[Any]) -> No
         _give_up(task, ErrorCode.CRASHED, f"internal error: {type(error).__name__}: {error}")
     else:
         source.cpu_s.update(outcome["cpu_s"])
-        source.rescanned_frames += outcome["rescanned_frames"]
 
 
 def _give_up(task: Task, code: ErrorCode, text: str) -> None:
@@ -154,9 +153,11 @@ def _finish(worker: Worker, part: int, source: Source, task: Task) -> None:
 
 
 def _tell(worker: Worker, part: int, source: Source) -> None:
-    """Say what came of a source."""
+    """Say what came of a source, and what this run decoded for it."""
     row = source.rows[0]
     found, clips = source.summary()
+    frames = source.take_frames()
+    from_before = (found["frames_decoded"] or 0) - frames.used
     event = {
         "kind": "source",
         "stage": NAME,
@@ -167,10 +168,8 @@ def _tell(worker: Worker, part: int, source: Source) -> None:
         "error_code": found["error_code"],
         "clips": clips,
         "video_s": found["duration_s"] or 0.0,
-        "frames": found["frames_decoded"] or 0,
-        "source_frames": found["num_frames"] or 0,
-        "run_up_frames": found["frames_run_up"] or 0,
-        "rescanned_frames": source.rescanned_frames,
+        "source_frames": max(0, (found["num_frames"] or 0) - from_before),
+        "frames": frames,
         "cpu_s": dict(source.cpu_s),
         "resumed": source.resumed,
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from curation import assemble, child
+from curation.frame_note import Frames, take_all
 from schemas.errors import ErrorCode
 
 FATAL = (ErrorCode.TIMEOUT, ErrorCode.CRASHED, ErrorCode.POISON, ErrorCode.FORGOTTEN)
@@ -41,7 +42,6 @@ class Source:
     resumed: bool = True
     """Whether all answers are from a run before."""
     cpu_s: Counter[str] = field(default_factory=Counter)
-    rescanned_frames: int = 0
     misfit: str | None = None
     """Why its segments do not make one source."""
 
@@ -75,16 +75,18 @@ class Source:
         if any(answer["source"]["error_code"] in FATAL for answer in answers):
             return []
         self.misfit = assemble.misfit(answers)
-        if self.misfit is None:
-            return []
-        self.rescanned_frames += sum(_decoded(answer["source"]) for answer in answers)
-        return [self.whole]
+        return [] if self.misfit is None else [self.whole]
 
     def summary(self) -> tuple[dict[str, Any], int]:
         """The row of `sources` without manifest, and the number of clips, when nothing is missing."""
         source, _, clips = assemble.assemble([answer for _, answer in self.answers()])
         return source, sum(map(len, clips))
 
-
-def _decoded(source: dict[str, Any]) -> int:
-    return (source["frames_decoded"] or 0) + (source["frames_run_up"] or 0)
+    def take_frames(self) -> Frames:
+        """The frames that were decoded for it and are in no record yet, when nothing is missing. They are given once."""
+        segments = take_all(task.folder / child.FRAMES_FILE for task in self.segments)
+        if child.read_result(self.whole.folder) is None:
+            return segments
+        # The scan in one piece counts; what was decoded before it was in vain.
+        again = segments.used + segments.run_up + segments.again
+        return Frames(again=again, lost=segments.lost) + take_all([self.whole.folder / child.FRAMES_FILE])

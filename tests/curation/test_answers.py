@@ -14,7 +14,7 @@ import pytest
 
 from curation.answers import REMOTE_EVERY, REMOTE_SECONDS, KeepingChat, KeptAnswers, question_key
 from curation.storage import Store
-from schemas.chat import Answer, Ask, Usage
+from schemas.chat import Answer, Ask, Unanswered, Usage
 from schemas.errors import BudgetError, StorageError
 
 ROOT = Path(__file__).parents[2]
@@ -298,6 +298,19 @@ def test_an_equal_question_fails_with_its_twin(tmp_path: Path) -> None:
     assert [answer.error for answer in answers] == ["HTTP 500", "HTTP 500"]
     assert [answer.prompt_tokens for answer in answers] == [5, 0]
     assert len(chat.asked) == 1
+
+
+def test_where_a_failure_may_pass_nobody_goes_on_and_the_other_answers_are_kept(tmp_path: Path) -> None:
+    lost = Answer(None, "HTTP 500", may_pass=True)
+    asks = questions(4)
+    for bad in ({"question 1", "question 3"}, {"question 3"}):
+        chat = Scripted(lambda ask, bad=bad: lost if ask.prompt in bad else Answer(f"answer to {ask.prompt}"))  # type: ignore[misc]
+        with pytest.raises(Unanswered, match=r"^scripted: HTTP 500$") as raised:
+            run(Store(tmp_path), chat, [*asks, asks[3]])
+        assert raised.value.questions == len(bad)  # equal ones are one
+    assert chat.asked == ["question 1", "question 3"]
+    answers, _ = run(Store(tmp_path), Scripted(), asks)
+    assert [answer.text for answer in answers] == [f"answer to question {n}" for n in range(4)]
 
 
 def test_what_came_before_an_error_is_kept(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from curation import joined
 from curation.captioning.contract import CaptionText, ClipFacts, caption_clips
 from curation.rules import apply_rules
 from schemas.recipe import CurateRecipe
-from schemas.tables import CAPTIONS
+from schemas.tables import CAPTIONS, CHECKS
 
 GOOD = [
     "Sunset over mountains",
@@ -125,3 +125,26 @@ def test_a_bad_caption_is_dropped_for_its_reason(caption: str) -> None:
 
 def test_an_absent_caption_has_that_as_its_first_reason() -> None:
     assert reasons([""])[0][0] == "no_caption"
+
+
+@pytest.mark.parametrize(
+    ("checked", "drops"),
+    [
+        ({}, []),
+        ({"dsg_i": 0.0, "agreement": 0.3}, []),
+        ({"dsg_i": 0.1, "agreement": 0.2}, []),
+        ({"dsg_i": 1 / 9}, ["hallucinated"]),
+        ({"agreement": 0.15}, ["mismatch"]),
+        ({"dsg_i": 0.5, "agreement": -0.1}, ["hallucinated", "mismatch"]),
+        ({"caption_language": "de", "caption_language_score": 0.95}, ["caption_language"]),
+    ],
+)
+def test_what_the_checks_say_is_judged_and_what_was_not_measured_drops_nothing(
+    checked: dict[str, object], drops: list[str]
+) -> None:
+    clip = ClipFacts("0", "x", "x", GOOD[0], {}, [])
+    rows = asyncio.run(caption_clips([clip], [_Given()], 4000))
+    table = pa.Table.from_pylist(rows, schema=CAPTIONS.arrow)
+    checks = pa.Table.from_pylist([{"clip_id": "0", **checked}], schema=CHECKS.arrow)
+    verdicts = apply_rules(joined.add_checks(table, checks), CurateRecipe().judge.rules)
+    assert verdicts.all == [drops]

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from curation.captioning.additions import added_words
 from curation.captioning.contract import CaptionText, ClipFacts, caption_clips
 from curation.captioning.prompts import load_prompt
-from curation.captioning.rewriting import Rewriter, added_words
+from curation.captioning.rewriting import Rewriter
 from schemas.chat import Answer
 
 CAPTION = "A brown dog runs along a wide beach while two children throw a ball into the sea."
@@ -27,7 +28,7 @@ def rewritten(chat: Any, captions: Sequence[str], prompt: str = "Shorten: {capti
         "A dog runs along a beach.",
         "Two children throw a ball into the sea; a brown dog is running on the beach.",
         "In this video a child throws a ball, and the camera shows dogs in the background.",
-        "The clip begins with a quick, happy dog moving to the left of the picture.",
+        "The clip begins with a quick, happy dog moving through the picture.",
         "",
     ],
 )
@@ -43,6 +44,7 @@ def test_the_same_things_in_other_words_are_no_addition(rewrite: str) -> None:
         ("A labrador runs.", ["labrador"]),
         ("Children throw a ball from a boat.", ["boat"]),
         ("Zwei Kinder.", ["zwei", "kinder"]),
+        ("A dog is moving to the left.", ["left"]),
     ],
 )
 def test_another_thing_is_an_addition(rewrite: str, added: list[str]) -> None:
@@ -112,3 +114,43 @@ def test_rows_hold_the_rewrite_and_the_original(scripted_chat: Any) -> None:
     assert [row["caption_short"] for row in rows] == ["short", "short", "short", None]
     assert [row["captioner_fingerprint"] for row in rows] == ["given-1"] * 3 + [None]
     assert len(chat.asked) == 3
+
+
+class _Styled:
+    """Says short and structured texts, too: of each clip its side-car holds `short|structured`."""
+
+    name = "styled"
+    fingerprint = "styled-1"
+    warnings = ()
+
+    async def caption(self, clips: Sequence[ClipFacts]) -> list[CaptionText | None]:
+        parts = [(clip.manifest_caption or "").split("|") for clip in clips]
+        return [CaptionText("A brown dog runs along a beach.", short, structured) for short, structured in parts]
+
+
+def styled(scripted_chat: Any, answer: str | None, *texts: str) -> tuple[list[tuple[Any, Any, bool]], Rewriter]:
+    rewriter = Rewriter(scripted_chat(lambda ask: answer), "Shorten: {caption}\n")
+    clips = [ClipFacts(str(i), "x", "x", text, {}, []) for i, text in enumerate(texts)]
+    rows = asyncio.run(caption_clips(clips, [_Styled()], 4000, rewriter))
+    return [
+        (row["caption_short"], row["caption_structured"], row["caption_original"] is not None) for row in rows
+    ], rewriter
+
+
+TRUE, FALSE = '{"subjects": ["a brown dog"], "setting": {"place": "beach"}}', '{"subjects": ["a dog", "two kites"]}'
+
+
+def test_with_a_rewrite_the_short_and_the_structured_text_may_add_nothing_either(scripted_chat: Any) -> None:
+    texts = (f"A brown dog.|{TRUE}", f"A dog with a kite.|{TRUE}", f"A black dog.|{FALSE}", "A dog.|{broken cat")
+    found, rewriter = styled(scripted_chat, "A dog runs.", *texts)
+    # Held to the caption as it was, not to the rewrite: the colour is true.
+    assert found == [("A brown dog.", TRUE, True), (None, TRUE, True), (None, None, True), ("A dog.", None, True)]
+    (text,) = rewriter.warnings
+    assert text.startswith("rewrite: short or structured texts were left out for what they add (4 ×), such as kite in:")
+
+
+@pytest.mark.parametrize("answer", [None, "A dog with a kite.", "A brown dog runs along a beach."])
+def test_without_a_rewrite_they_stay(scripted_chat: Any, answer: str | None) -> None:
+    found, rewriter = styled(scripted_chat, answer, f"A dog with a kite.|{FALSE}")
+    assert found == [("A dog with a kite.", FALSE, False)]
+    assert not any("short or structured" in text for text in rewriter.warnings)

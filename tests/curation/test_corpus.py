@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from curation import variants
-from curation.corpus import Corpus, differences, hold
+from curation.corpus import Corpus, differences
 from curation.listing import Entry, list_inputs
+from curation.lock import hold
 from curation.planning import extend_plan, group
 from curation.source_rows import failed_source
 from curation.storage import Store
@@ -116,7 +117,7 @@ def scanned(corpus: Corpus, part: int, uri: str) -> None:
 def test_second_writer_is_refused_and_told_who_is_first(tmp_path: Path) -> None:
     store = Store(tmp_path / "c")
     code = (
-        "import sys\nfrom curation.corpus import hold\nfrom curation.storage import Store\n"
+        "import sys\nfrom curation.lock import hold\nfrom curation.storage import Store\n"
         "from schemas.errors import CorpusBusyError\n"
         "try:\n    with hold(Store(sys.argv[1]), 'second'): print('got it')\n"
         "except CorpusBusyError as error: print(error.message)\n"

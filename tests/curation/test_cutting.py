@@ -6,6 +6,7 @@ The drawn sources carry each frame's number as bright and dark blocks, so that a
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 
 from curation import copy_check, cutting, encoder
 from curation.clip_form import fitted_size
-from curation.copy_check import CopyRefused, fingerprint
+from curation.copy_check import CopyRefused
 from curation.cutting import ClipToCut, CutError, cut_clip
 from curation.decode import SourceReader
 from curation.golden.encode import encode
@@ -93,6 +94,15 @@ class Facts:
     @property
     def times(self) -> list[float]:
         return [float(pts * self.probe.time_base) for pts in self.pts]
+
+
+def fingerprint(frame: av.VideoFrame) -> bytes:
+    """Hash of a frame's planes, without the padding of their rows (of planes with one byte a sample)."""
+    digest = hashlib.blake2b()
+    for plane in frame.planes:
+        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+        digest.update(rows[:, : plane.width].tobytes())
+    return digest.digest()
 
 
 def facts_of(path: Path) -> Facts:
@@ -534,6 +544,20 @@ def test_keyframes_of_a_planned_copy_are_never_further_apart_than_asked() -> Non
             plan_copy(stamps, SourceSpan(Path("x"), 0, 0, end, end), tolerance=0, interval=interval, least=1)
 
 
+def test_frames_in_an_order_that_no_proof_thinks_of_are_not_copied() -> None:
+    span = SourceSpan(Path("x"), 0, 2, 8, 6)
+    for order, refused in [
+        ([0, 1, 2, 3, 4, 5, 6, 7], False),
+        ([0, 3, 1, 2, 4, 5, 6, 7], True),  # 3 is shown after the keyframe 2 and stored before it
+        ([0, 2, 1, 3, 4, 5, 6, 7], False),
+        ([0, 2, 3, 1, 4, 5, 6, 7], True),  # 1 is a leading frame that comes late
+    ]:
+        stamps = [(pts, pts in (0, 2)) for pts in order]
+        with pytest.raises(CopyRefused, match="stored") if refused else contextlib.nullcontext():
+            plan = plan_copy(stamps, span, tolerance=0, interval=9, least=1)
+            assert [order[i] for i in plan.leading] == ([1] if order[1] == 2 else [])
+
+
 def test_a_copy_that_does_not_start_afresh_is_compared_with_the_source(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -541,7 +565,8 @@ def test_a_copy_that_does_not_start_afresh_is_compared_with_the_source(
     opened = draw(folder, "openh264.mp4", 100, codec=encoder_name, gop=25, bframes=4, options=options)
     closed = draw(folder, "c264.mp4", 100, gop=25, bframes=3)
     key = next(key for key in keyframes_of(opened)[1:] if stored_after_but_shown_before(opened, key))
-    monkeypatch.setattr(copy_check, "_fingerprints", lambda *_: iter([b"another frame"] * 100))
+    other = av.VideoFrame(WIDTH, HEIGHT, "yuv420p")
+    monkeypatch.setattr(copy_check, "sought_frames", lambda *_: iter([(other, 0)] * 100))
     _, result = check_export(opened, clip_of(opened, key, 100), COPY, tmp_path / "out.mp4")
     assert result.how == "encode"
     _, result = check_export(closed, clip_of(closed, 25, 100), COPY, tmp_path / "out.mp4")

@@ -4,6 +4,8 @@ import io
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,34 @@ def test_every_wrong_frame_is_counted_and_none_after_the_recovery_point(tmp_path
     assert total > 20
 
 
+def test_flipped_bits_in_hevc_are_noticed_as_far_as_its_decoder_can_tell(tmp_path: Path) -> None:
+    """Which is not always: the arithmetic decoder makes a picture of most bits. Never is a frame before the flip called damaged."""
+    good = tmp_path / "a.mp4"
+    encode(LINE.frames(), good, 25, codec="libx265", gop=GOP, crf=28, options={"preset": "medium"})
+    noticed = 0
+    for number in range(40, 76, 2):
+        with open_source(flipped(good, number, number, tmp_path / "b.mp4")) as reader:
+            frames = sum(1 for _ in reader.decoded())
+            marked = {i for first, stop in reader.tally.damaged for i in range(first, stop)}
+        assert 140 <= frames <= 150
+        assert not marked & {*range(20), *range(76, 150)}
+        noticed += bool(marked)
+    assert noticed >= 3
+
+
+@pytest.mark.parametrize("options", ["open-gop=1:bframes=4", "open-gop=0:bframes=0"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_sound_hevc_is_not_called_damaged_wherever_it_begins(tmp_path: Path, options: str, suffix: str) -> None:
+    whole = tmp_path / f"a{suffix}"
+    params = f"{options}:keyint=25:pools=none:frame-threads=1:log-level=error"
+    encode(LINE.frames(), whole, 25, codec="libx265", options={"x265-params": params})
+    for first in (0, 50, 60):
+        path = remuxed(whole, tmp_path / f"b{suffix}", partial(int.__le__, first))
+        with open_source(path) as reader:
+            assert sum(1 for _ in reader.decoded()) >= 75
+            assert (reader.tally.damaged_frames, reader.tally.errors) == (0, 0)
+
+
 def scan(path: Path, threads: int = 1) -> tuple[Any, ...]:
     stills = io.BytesIO()
     try:
@@ -118,6 +148,19 @@ def test_threads_do_not_show_in_broken_golden_files(tmp_path: Path) -> None:
     for path in sorted(tmp_path.glob("corrupt_*.m*")):
         one = scan(path)
         assert scan(path, 4) == one, path.name
+
+
+def test_threads_do_not_show_in_flipped_av1(tmp_path: Path) -> None:
+    """With several threads its decoder leaves frames out without a word."""
+    good = tmp_path / "a.mp4"
+    encode(LINE.frames(), good, 25, codec="libsvtav1", gop=GOP, crf=30)
+    codes = []
+    for number in (31, 39, 43, 149):
+        bad = flipped(good, number, number, tmp_path / "b.mp4")
+        one = scan(bad)
+        assert scan(bad, 2) == one, number
+        codes.append(one[0]["error_code"])
+    assert codes.count("damaged") >= 2
 
 
 def test_clips_say_how_many_damaged_frames_they_hold(tmp_path: Path) -> None:
@@ -189,6 +232,97 @@ def test_pauses_and_variable_rates_are_no_damage(tmp_path: Path) -> None:
         source, *_ = scan(path)
         assert (source["status"], source["timestamp_faults"], source["damaged_frames"]) == ("ok", 0, 0), path.name
         assert source["variable_fps"]
+
+
+def _left_out(path: Path, codec: str = "libx264") -> Path:
+    """25 frames a second, but for three that look like the one before, which an encoder left out. The AVI has empty chunks for them."""
+    if path.suffix == ".avi":
+        whole = path.with_stem("whole")
+        encode(LINE.frames(), whole, 25, gop=1000, codec=codec)
+        return remuxed(whole, path, lambda number: number not in (30, 61, 62))
+    kept = [i for i in range(150) if i not in (30, 61, 62)]
+    frames = (frame for i, frame in enumerate(LINE.frames()) if i in kept)
+    encode(frames, path, 25, gop=GOP, pts=[40 * i for i in kept], codec=codec)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "faults"),
+    [
+        (".mp4", "libx264", 0),
+        (".mkv", "libx264", 2),
+        (".ts", "libx264", 2),
+        (".webm", "libvpx-vp9", 2),
+        (".mkv", "libx265", 2),
+        (".avi", "mpeg4", 2),
+        (".mp4", "mpeg4", 0),
+    ],
+)
+def test_repeated_frames_that_were_left_out_are_no_damage(tmp_path: Path, suffix: str, codec: str, faults: int) -> None:
+    """Where the header does not count, or counts the empty chunks of an AVI, lost frames would look the same: the gaps are noted."""
+    source, _, clips, _ = scan(_left_out(tmp_path / f"a{suffix}", codec))
+    assert (source["status"], source["damaged_frames"], source["decode_errors"]) == ("ok", 0, 0)
+    assert source["timestamp_faults"] == faults
+    assert not any(clip["damaged_frames"] for clip in clips)
+
+
+def test_edit_list_and_left_out_frames_together_are_no_damage(tmp_path: Path) -> None:
+    """As a cut without an encode of such a file leaves behind: the header counts what the edit list leaves out."""
+    whole = _left_out(tmp_path / "a.mp4")
+    with av.open(str(whole)) as container:
+        skipped = round(Fraction(3, 5) / container.streams.video[0].time_base)
+    source, *_ = scan(remuxed(whole, tmp_path / "cut.mp4", lambda _: True, lambda pts: pts - skipped))
+    assert source["announced_frames"] > source["num_frames"]
+    assert (source["status"], source["damaged_frames"]) == ("ok", 0)
+
+
+class Silent:
+    """Stands before a container whose decoder keeps the frame of one packet to itself, as some do with several threads."""
+
+    def __init__(self, container: Any, kept: float) -> None:
+        self._container, self._kept = container, kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def demux(self, *args: Any) -> Iterator[Any]:
+        for packet in self._container.demux(*args):
+            yield SilentPacket(packet, self._kept)
+
+
+class SilentPacket:
+    def __init__(self, packet: Any, kept: float) -> None:
+        self._packet, self._kept = packet, kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._packet, name)
+
+    def decode(self) -> list[Any]:
+        return [frame for frame in self._packet.decode() if abs(frame.time - self._kept) > 0.01]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("variable", [False, True])
+def test_a_packet_that_gives_no_frame_is_an_error_whoever_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, variable: bool
+) -> None:
+    """One frame of a whole file: no hole, and no more than what a header may be wrong by. With a hole it would have been seen before."""
+    import curation.decode
+    from curation.opening import open_container
+
+    path = tmp_path / f"a{suffix}"
+    pts = [40 * i + ((i + 2) % 3 * 8 if variable else 0) for i in range(150)]
+    encode(LINE.frames(), path, 25, gop=GOP, pts=pts, options={"x264-params": "scenecut=0:threads=1"})
+    kept = pts[60] / 1000
+    monkeypatch.setattr(curation.decode, "open_container", lambda p: Silent(open_container(p), kept))
+    with open_source(path) as reader:
+        assert sum(1 for _ in reader.decoded()) == 149
+        failure = reader.failure()
+        marked = {i for first, stop in reader.tally.damaged for i in range(first, stop)}
+    assert failure is not None
+    assert failure[0] == ErrorCode.DAMAGED
+    assert reader.tally.errors == 1
+    assert {62, 70} <= marked <= {*range(55, 75)}
 
 
 def test_packets_that_the_demuxer_calls_corrupt_count(tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ import json
 import os
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from curation.child import sha256_of
 from curation.decode import open_source
 from curation.golden.encode import encode
 from curation.opening import SourceFailure
+from curation.probe import video_stream
 from curation.segments import WHOLE, Piece
 from schemas.errors import ErrorCode
 
@@ -38,7 +41,7 @@ def test_counts_rate_and_sampling(tmp_path: Path) -> None:
     assert reader.fps == pytest.approx(25.0)
     assert not reader.variable_fps
     assert reader.failure() is None
-    assert [i for i, f in enumerate(frames) if f[4]] == [0, 13, 25, 38]  # native luma at about two a second
+    assert [i for i, f in enumerate(frames) if f[4]] == [0, 16, 27, 42]  # native luma at about two a second
     assert reader.tally.end_pts == frames[-1][1] + frames[1][1] - frames[0][1]
 
 
@@ -55,6 +58,25 @@ def test_variable_rate_is_told_by_time_stamps(tmp_path: Path) -> None:
     assert reader.variable_fps
     assert frames[10][2] == pytest.approx(0.4, abs=0.01)
     assert frames[19][2] == pytest.approx(1.48, abs=0.01)
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(SourceFailure, match="named pipe") as caught:
+        open_source(tmp_path / "pipe.mp4")
+    assert caught.value.code is ErrorCode.UNSUPPORTED
+    with pytest.raises(OSError, match="named pipe"):
+        sha256_of(tmp_path / "pipe.mp4")
+
+
+def test_a_cover_is_called_a_cover() -> None:
+    class Streams(list[SimpleNamespace]):
+        video: list[SimpleNamespace]
+
+    streams = Streams([SimpleNamespace(type="audio"), SimpleNamespace(type="video", disposition=0x0400)])
+    streams.video = [streams[1]]
+    with pytest.raises(SourceFailure, match=r"no video stream, only a cover picture and audio$"):
+        video_stream(SimpleNamespace(streams=streams))  # type: ignore[arg-type]
 
 
 def test_small_frame_has_256_on_the_long_side(tmp_path: Path) -> None:
@@ -97,6 +119,11 @@ def test_anamorphic_pixels_are_made_square(tmp_path: Path) -> None:
         ("list.m3u8", b"#EXTM3U\n#EXTINF:10,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n", ErrorCode.UNSUPPORTED),
         ("concat.mp4", b"ffconcat version 1.0\nfile /etc/hostname\n", ErrorCode.UNSUPPORTED),
         ("picture.mp4", b"\xff\xd8\xff\xe0" + b"\x00" * 100, ErrorCode.STILL_IMAGE),
+        (
+            "sound.avi",
+            b"RIFF\x64\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00" + b"\x00" * 200,
+            ErrorCode.NO_VIDEO_STREAM,
+        ),
     ],
 )
 def test_what_is_no_video_is_refused_with_a_fitting_code(

@@ -61,7 +61,7 @@ def test_the_shares_are_those_of_the_definition(scripted_chat: Any) -> None:
     vision = scripted_chat(seeing({"red circle": [0], "dog": [20], "kite": []}))
     (row,), dsg = examine(scripted_chat(lambda ask: listed()), vision, [clip()], [CAPTION])
     assert row["dsg_i"] == pytest.approx(1 / 3)  # the kite, of three objects
-    assert row["dsg_s"] == pytest.approx(1 / 3)  # its sentence, of three; one without objects counts
+    assert row["dsg_s"] == pytest.approx(1 / 3)  # its sentence, of three; one without objects counts below the line
     assert (row["dsg_objects"], row["dsg_hallucinated"]) == (3, ["kite"])
     assert set(row) == set(NOTHING)
     assert set(row) == {name for name in CHECKS.names if name.startswith("dsg")}
@@ -70,7 +70,7 @@ def test_the_shares_are_those_of_the_definition(scripted_chat: Any) -> None:
     assert held["sentences"] == ["A red circle and a dog move.", "The dog carries a kite.", "It rains."]
     assert [(o["object"], o["sentences"], o["answers"]) for o in held["objects"]] == [
         ("red circle", [1], ["yes"]),
-        ("dog", [1], ["no", "no", "yes"]),
+        ("dog", [1, 2], ["no", "no", "yes"]),
         ("kite", [2], ["no", "no", "no"]),
     ]
     assert dsg.warnings == []
@@ -95,15 +95,35 @@ def test_stopping_early_cannot_change_the_result(scripted_chat: Any, case: int) 
     absent = [o for o, _ in OBJECTS if not shown[o]]
     assert row["dsg_hallucinated"] == absent
     assert row["dsg_i"] == pytest.approx(len(absent) / 3)
-    assert row["dsg_s"] == pytest.approx(len({dict(OBJECTS)[o] for o in absent}) / 3)
+    speaking = {"red circle": {1}, "dog": {1, 2}, "kite": {2}}
+    assert row["dsg_s"] == pytest.approx(len(set().union(*(speaking[o] for o in absent))) / 3)
 
 
-def test_an_object_of_two_sentences_spoils_both(scripted_chat: Any) -> None:
-    objects = [("dog", 1), ("a dog", 2), ("kite", 2)]
-    vision = scripted_chat(seeing({"dog": [], "kite": [0]}))
-    (row,), _ = examine(scripted_chat(lambda ask: listed(objects)), vision, [clip()], [CAPTION])
-    assert (row["dsg_i"], row["dsg_objects"]) == (0.5, 2)
-    assert row["dsg_s"] == pytest.approx(2 / 3)
+@pytest.mark.parametrize(
+    ("caption", "objects", "sentences"),
+    [
+        # In the form that the prompt asks for: once, under the fullest name, with the first sentence.
+        ("A brown dog runs. The dog barks. It rains.", [("brown dog", 1)], 2),
+        ("A brown dog runs. It rains. The brown dog is wet.", [("brown dog", 1)], 2),
+        ("A dog runs. The brown dog barks. It rains.", [("brown dog", 2)], 2),
+        ("A brown dog runs. Its owner feeds dogs. A white dog barks.", [("brown dog", 1)], 2),
+        ("A brown dog runs. A toy dog and another dog lie there. Dogs are nice.", [("brown dog", 1)], 2),
+        ("A glass of water. Water drips from the glass. Water is cold.", [("glass of water", 1)], 2),
+        # Two of one head noun: only the full name tells which.
+        ("A brown dog and a white cat. A white dog. The dog barks.", [("brown dog", 1), ("white dog", 2)], 2),
+        ("A dog runs. A dog barks. It rains.", [("dog", 1), ("a dog", 2)], 2),
+        # A wrong or impossible number is made good.
+        ("It rains. It pours. A brown dog runs.", [("brown dog", 1)], 1),
+        ("It rains. A dog that was brown. It pours.", [("brown dog", 9)], 1),
+    ],
+)
+def test_an_object_spoils_every_sentence_that_speaks_of_it(
+    scripted_chat: Any, caption: str, objects: list[tuple[str, int]], sentences: int
+) -> None:
+    vision = scripted_chat(lambda ask: '{"1": "no", "2": "no"}')
+    (row,), _ = examine(scripted_chat(lambda ask: listed(objects)), vision, [clip()], [caption])
+    assert row["dsg_i"] == 1
+    assert row["dsg_s"] == pytest.approx(sentences / 3)
 
 
 def test_unreadable_answers_are_unknown_and_an_object_without_any_is_left_out(scripted_chat: Any) -> None:
@@ -118,7 +138,7 @@ def test_unreadable_answers_are_unknown_and_an_object_without_any_is_left_out(sc
 
     (row,), dsg = examine(scripted_chat(lambda ask: listed()), scripted_chat(vision), [clip()], [CAPTION])
     assert (row["dsg_i"], row["dsg_hallucinated"], row["dsg_objects"]) == (0.5, ["dog"], 3)
-    assert row["dsg_s"] == pytest.approx(1 / 3)
+    assert row["dsg_s"] == pytest.approx(2 / 3)
     answers = {o["object"]: o["answers"] for o in json.loads(row["dsg"])["objects"]}
     assert answers == {
         "red circle": ["unknown"] * 3,
@@ -253,7 +273,7 @@ def names(text: str) -> list[tuple[str, tuple[int, ...]]] | None:
     ],
 )
 def test_lists_of_questions_are_read_however_they_are_wrapped(text: str) -> None:
-    assert names(text) == [("red circle", (1,)), ("dog", (2,))]
+    assert names(text) == [("red circle", (1, 2)), ("dog", (2,))]
 
 
 @pytest.mark.parametrize("text", ["", "I cannot.", '{"answer": 3}', "{", "[1, 2]", '{"objects": "none"}', "[" * 5000])

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,6 +30,34 @@ def test_folder_is_searched_for_media_files_only(tmp_path: Path) -> None:
     found = list_inputs([str(tmp_path)])
     assert [e.rel_path for e in found] == ["b.MP4", "folder.mp4/inner.webm", "sub dir/a [x] #1 & 100%.mkv"]
     assert found[0].size == 1
+
+
+STILL = b"RIFF\x24\x00\x00\x00WEBPVP8 " + bytes(20)
+MOVING = b"RIFF\x24\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x02" + bytes(20)
+
+
+def test_pictures_that_move_are_sources_and_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4")
+    touch(tmp_path / "moving.webp", MOVING)
+    touch(tmp_path / "sub" / "MOVING.WEBP", MOVING)
+    touch(tmp_path / "thumbnail.webp", STILL)
+    touch(tmp_path / "short.webp", b"RIFF")
+    touch(tmp_path / "cover.jpg")
+    touch(tmp_path / "cover2.JPG")
+    touch(tmp_path / "readme")
+    for name in ("a.txt", "a.json", ".hidden.jpg"):
+        touch(tmp_path / name)
+    os.mkfifo(tmp_path / "pipe.webp")
+    wanted = ["a.mp4", "moving.webp", "sub/MOVING.WEBP"]
+    for given in (tmp_path, tmp_path / "**"):
+        left_out: Counter[str] = Counter()
+        found = list_inputs([str(given)], left_out=left_out)
+        assert sorted({e.rel_path for e in found}) == wanted
+        assert left_out.keys() == {".webp", ".jpg", ""}
+        if given == tmp_path:
+            assert left_out == {".webp": 3, ".jpg": 2, "": 1}
+    (alone,) = list_inputs([str(tmp_path / "thumbnail.webp")])  # the scan says that it is a picture
+    assert alone.rel_path == "thumbnail.webp"
 
 
 def test_same_file_named_twice_is_one_source(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_singular(word: str, one: str) -> None:
 def test_things_are_things_and_the_other_lists_are_not() -> None:
     wrong = [word for word in word_set("things") if object_words(word) != [singular(word)]]
     assert wrong == []
-    for name in ("function", "verbs", "adjectives", "abstract", "past"):
+    for name in ("function", "verbs", "adjectives", "colours", "abstract", "past"):
         spoken = [word for word in word_set(name) if object_words(word) and word not in word_set("things")]
         assert [word for word in spoken if "-" not in word and "'" not in word] == [], name
 
@@ -79,7 +79,7 @@ def test_verbs_are_known_in_all_their_forms() -> None:
 
 
 def test_lists_are_plain_lower_case_words() -> None:
-    for name in "abstract adjectives categories e_nouns function past same singulars things verbs".split():
+    for name in "abstract adjectives categories colours directions e_nouns either function numbers past same singulars things verbs".split():
         words = word_set(name)
         assert words, name
         assert all(word == word.lower() and word.isascii() for word in words), name

@@ -324,12 +324,12 @@ def test_a_percentile_of_floats_drops_nothing_at_its_own_value() -> None:
 
 def test_literal_thresholds() -> None:
     assert literal_thresholds("motion < 0.2") == [("motion", "<", 0.2)]
-    assert literal_thresholds("0.5 <= motion OR (brightness > -3 AND width = 1e3)") == [
+    assert literal_thresholds("0.5 <= motion OR brightness > -3 OR width = 1e3") == [
         ("motion", ">=", 0.5),
         ("brightness", ">", -3.0),
         ("width", "=", 1000.0),
     ]
-    assert literal_thresholds("NOT (motion < 1) AND width BETWEEN 2 AND 3") == [
+    assert literal_thresholds("NOT (motion < 1) OR width BETWEEN 2 AND 3") == [
         ("motion", ">=", 1.0),
         ("width", ">=", 2.0),
         ("width", "<=", 3.0),
@@ -338,3 +338,16 @@ def test_literal_thresholds() -> None:
     assert literal_thresholds("least(width, 5) < 240 OR clip_id = 'a' OR motion < brightness") == []
     assert literal_thresholds("coalesce(motion < 3, damaged)") == [("motion", "<", 3.0)]
     assert literal_thresholds("motion < (0.25e0)") == [("motion", "<", 0.25)]
+
+
+def test_a_comparison_that_another_column_must_join_is_no_threshold_of_its_own() -> None:
+    assert literal_thresholds("clip_id <> 'a' AND motion > 0.9") == []
+    assert literal_thresholds("damaged AND motion > 0.9") == []
+    assert literal_thresholds("NOT (motion < 1 OR brightness < 2)") == []
+    assert literal_thresholds("width < 100 OR (motion > 3 AND brightness < 0.1)") == [("width", "<", 100.0)]
+    # One column alone still has its two ends, and a negated `and` is an `or`.
+    assert literal_thresholds("motion > 1 AND Motion < 3") == [("motion", ">", 1.0), ("Motion", "<", 3.0)]
+    assert literal_thresholds("NOT (motion < 1 AND brightness < 2)") == [
+        ("motion", ">=", 1.0),
+        ("brightness", ">=", 2.0),
+    ]

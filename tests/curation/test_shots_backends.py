@@ -208,8 +208,7 @@ def blind(*_: Any) -> None:
 
 @pytest.mark.parametrize("first", [0, 500])
 def test_the_network_adds_a_dissolve_that_fits_no_ramp(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
-    for test in ("find_blend", "find_valley"):
-        monkeypatch.setattr(finder_module, test, blind)
+    monkeypatch.setattr(finder_module, "find_mixture", blind)
     frames = frames_of([*still(1, 300), *dissolve(1, 2, 20), *still(2, 300)], first)
     seen = Known(frames, {first + 310: 0.8}, dict.fromkeys(range(first + 301, first + 320), 0.9))
     (found,) = push_all(make_finder(ENSEMBLE, seen), frames)

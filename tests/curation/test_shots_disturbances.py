@@ -45,15 +45,33 @@ def true_cuts(name: str) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "name", ["bursts", "explosions", "strobes", "lightning", "overexposed", "glitches", "returns", "similar"]
+    "name",
+    ["bursts", "explosions", "strobes", "lightning", "overexposed", "glitches", "returns", "similar", "fast_flashes"],
 )
 def test_only_true_cuts_are_found(name: str) -> None:
     assert starts(found_in(golden(f"shots_{name}"))) == true_cuts(f"shots_{name}")
 
 
-@pytest.mark.parametrize("name", ["bursts", "explosions", "strobes", "lightning"])
+@pytest.mark.parametrize("name", ["bursts", "explosions", "strobes", "lightning", "fast_flashes"])
 def test_flashes_need_no_stitching(name: str) -> None:
     assert starts(found_in(golden(f"shots_{name}"), stitch=False)) == true_cuts(f"shots_{name}")
+
+
+@pytest.mark.parametrize(
+    "shot",
+    [scenes.pan(SIZE, 30, 150, 15.0), scenes.turn(SIZE, 31, 150, 2.0), scenes.zoom(SIZE, 32, 150, 0.015)],
+    ids=["pan", "roll", "zoom"],
+)
+def test_ten_flashes_in_a_row_are_no_cuts_though_the_shot_moves_on(shot: Shot) -> None:
+    row = tuple(Flash(20 + 11 * k, 1 + k % 3, (0.85, 0.6, 0.97)[k % 3]) for k in range(10))
+    assert found_in(frames_of(Timeline((shot,), flashes=row))) == []
+
+
+@pytest.mark.parametrize("first", [57, 61])
+def test_a_cut_beside_a_flash_between_fast_shots_is_seen(first: int) -> None:
+    """The pictures around the flash are of two shots, and less alike than those of either."""
+    shots = (scenes.turn(SIZE, 33, 60, 2.0), scenes.pan(SIZE, 34, 60, 18.0))
+    assert starts(found_in(frames_of(Timeline(shots, (Cut(),), flashes=(Flash(first, 2, 0.85),))))) == [60]
 
 
 def test_without_stitching_glitches_and_long_flashes_cut() -> None:

@@ -326,10 +326,22 @@ def test_cut_score_judges_without_context() -> None:
 def test_dip_needs_both_sides() -> None:
     black = np.zeros((H, W, 3), np.float32)
     a, b = texture(64), texture(65)
-    assert find_dip(sketches([a, a, a / 2, black, black, b / 2, b, b]), 3) == (2, 6)
-    assert find_dip(sketches([a, a, black, b, b]), 2) is None  # two cuts
-    assert find_dip(sketches([black, black, b / 2, b]), 0) is None
-    assert find_dip(sketches([a, a / 2, black, black]), 2) is None
+    assert find_dip(sketches([a, a, a / 2, black, black, b / 2, b, b]), 3, 1.5) == (2, 6)
+    assert find_dip(sketches([a, a, black, b, b]), 2, 1.5) is None  # two cuts
+    assert find_dip(sketches([black, black, b / 2, b]), 0, 1.5) is None
+    assert find_dip(sketches([a, a / 2, black, black]), 2, 1.5) is None
+
+
+def test_what_is_tested_does_not_depend_on_where_the_stream_began() -> None:
+    """The ends of a dissolve depend on which of its frames was tested; failed tests before it must not decide that."""
+    frames = [frame(k, k / FPS, np.round(p).astype(np.uint8)) for k, p in enumerate(dissolve(pan(70, 220, 2.0), pan(71, 120, 1.5), 20))]  # fmt: skip
+    answers = set()
+    for first in range(0, 60, 7):
+        finder = ShotFinder(Shots())
+        found = [t for f in frames[first:] for t in finder.push(f)] + finder.flush()
+        answers.add(tuple((t.start_frame, t.end_frame) for t in found))
+    assert len(answers) == 1
+    assert len(answers.pop()) == 1
 
 
 @pytest.mark.parametrize("cut_first", [True, False])

@@ -13,33 +13,42 @@ import pytest
 
 from curation.decode import open_source
 from curation.frames import Frame, frame_of
-from curation.golden import scenes, set_shots
-from curation.golden.timeline import Dissolve, Timeline
-from curation.golden.video import GoldenVideo
+from curation.golden import scenes, set_shots, set_shots_ramps
+from curation.golden.timeline import Dissolve, Fade, Join, Timeline
+from curation.golden.video import GoldenVideo, played
 from curation.golden.write import write_golden
 from curation.shots import ClipMaker, ShotFinder
 from schemas.recipe import Shots
 
 SETTINGS = Shots(min_s=0.2)
 """Clips so short that no piece of a shot escapes the test."""
-GRADUAL = ("shots_fades_0", "shots_fades_1", "shots_dissolves_0", "shots_dissolves_1", "shots_mixed")
+GRADUAL = (
+    "shots_fades_0",
+    "shots_fades_1",
+    "shots_dissolves_0",
+    "shots_dissolves_1",
+    "shots_mixed",
+    "shots_one_sided",
+    "shots_slow",
+)
 
 
 def small(video: GoldenVideo | Timeline) -> Iterator[Frame]:
     """The drawn pictures at the size of the pass; no file is made."""
+    fps = video.fps if isinstance(video, GoldenVideo) else 25.0
     for index, picture in enumerate(video.frames()):
         bgr = cv2.resize(picture, (256, 144), interpolation=cv2.INTER_AREA)[..., ::-1]
-        yield frame_of(np.ascontiguousarray(bgr), index, index / 25)
+        yield frame_of(np.ascontiguousarray(bgr), index, index / fps)
 
 
 def clips_of(frames: Iterable[Frame]) -> list[tuple[int, int]]:
-    finder, maker, clips, last = ShotFinder(SETTINGS), ClipMaker(SETTINGS), [], 0
+    finder, maker, clips, last, end_s = ShotFinder(SETTINGS), ClipMaker(SETTINGS), [], 0, 0.0
     for frame in frames:
         found = finder.push(frame)
         maker.push_time(frame.index, frame.index, frame.time, finder.change)
         clips += maker.advance(found, finder.settled)
-        last = frame.index + 1
-    clips += maker.advance(finder.flush(), last) + maker.finish(last, last / 25)
+        last, end_s = frame.index + 1, frame.time + 0.01
+    clips += maker.advance(finder.flush(), last) + maker.finish(last, end_s)
     return [(clip.span.start_frame, clip.span.end_frame) for clip in clips]
 
 
@@ -66,6 +75,21 @@ def check(truth: dict[str, Any], clips: list[tuple[int, int]]) -> None:
 @pytest.mark.parametrize("name", GRADUAL)
 def test_no_clip_holds_a_frame_of_a_transition(name: str) -> None:
     (video,) = (video for video in set_shots.videos(4) if video.name == name)
+    check(video.truth, clips_of(small(video)))
+
+
+@pytest.mark.parametrize("pull_up", set_shots_ramps.PULL_UPS)
+def test_no_clip_of_pulled_up_video_holds_a_frame_of_a_transition(pull_up: str) -> None:
+    """A picture that is shown two or three times is not the end of a ramp."""
+    video = set_shots_ramps.pulled_up(4, pull_up)
+    check(video.truth, clips_of(small(video)))
+
+
+@pytest.mark.parametrize("joins", [(Fade(60, 10, 60), Dissolve(60)), (Fade(120, 20, 120),)])
+def test_ramps_at_a_high_rate_are_followed_to_their_ends(joins: tuple[Join, ...]) -> None:
+    """A second is 120 frames, so a frame of a ramp hardly differs from the next."""
+    shots = tuple(scenes.pan(set_shots.SIZE, 80 + k, 200, 0.4) for k in range(len(joins) + 1))
+    video = played("fast_rate", ("shots",), Timeline(shots, joins), fps=120.0, size=set_shots.SIZE)
     check(video.truth, clips_of(small(video)))
 
 

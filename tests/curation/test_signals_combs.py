@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from curation.decode import open_source
 from curation.frames import Span, frame_of
 from curation.golden import draw, scenes
 from curation.golden.encode import encode
-from curation.golden.scenes_picture import striped
+from curation.golden.scenes_picture import dithered, striped, telecined
 from curation.golden.timeline import Shot
 from curation.signals import combs
 from curation.signals.combs import Combs
@@ -94,6 +95,20 @@ def test_stripes_would_be_combs_but_for_their_order(monkeypatch: pytest.MonkeyPa
         test_stripes_are_no_combs(2)
 
 
+@pytest.mark.parametrize("cells", [2, 4, 8])
+def test_dither_is_no_comb(cells: int) -> None:
+    """Nor does it hide combs: those of a picture that is not dithered are still there."""
+    shot = scenes.pan((640, 360), 5, 8, 4.0)
+    assert share(dithered(shot, cells)) == 0.0
+    assert share(scenes.comb(shot)) == 1.0
+
+
+def test_dither_would_be_combs_but_for_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(combs, "ACROSS", 2.0)
+    with pytest.raises(AssertionError):
+        test_dither_is_no_comb(2)
+
+
 def test_combs_of_a_picture_at_rest_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Interlaced material at rest shows none, so what looks like it is drawn there."""
     frozen = scenes.comb(scenes.pan((640, 360), 12, 2, 6.0)).make(1)(0)
@@ -133,3 +148,16 @@ def test_combs_survive_x264(tmp_path: Path) -> None:
             for frame in reader.frames():
                 signal.push(frame)
         assert signal.close(Span(0, 30, 0, 0, 0.0, 1.2))["comb_share"] == (1.0 if name == "combed" else 0.0)
+
+
+@pytest.mark.parametrize("phase", range(5))
+def test_telecine_combs_in_two_frames_of_five_wherever_it_begins(tmp_path: Path, phase: int) -> None:
+    """Instants at even distances would see the same one or two of the five again and again."""
+    shot = telecined(scenes.pan((320, 180), 15, 144, 4.0), phase)
+    view, path = shot.make(shot.length), tmp_path / "a.mp4"
+    encode((view(i) for i in range(shot.length)), path, Fraction(30000, 1001), crf=16)
+    signal = Combs()
+    with open_source(path) as reader:
+        for frame in reader.frames():
+            signal.push(frame)
+    assert signal.close(Span(0, shot.length, 0, 0, 0.0, 6.0))["comb_share"] == pytest.approx(0.4, abs=0.15)

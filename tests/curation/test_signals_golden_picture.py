@@ -17,7 +17,7 @@ from curation.signals import SignalSet
 SIGNALS: dict[str, dict[str, float]] = {
     "effective_fps": {"rel": 0.03},
     "duplicate_share": {"abs": 0.025},
-    "comb_share": {"abs": 0.0},
+    "comb_share": {"abs": 0.1},  # two frames of five comb, of about ten that are looked at
     "overlay_share": {"rel": 0.4, "abs": 0.001},
 }
 

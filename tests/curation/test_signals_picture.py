@@ -3,6 +3,7 @@ drawn."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,20 @@ def test_a_measure_on_the_shrunken_picture_could_not_tell(picture: np.ndarray) -
 def test_more_blur_is_never_sharper(picture: np.ndarray) -> None:
     values = [sharp(picture)] + [sharp(blur(picture, s)) for s in (0.5, 0.7, 1.0, 1.5, 2.5)]
     assert values == sorted(values, reverse=True)
+    for sigma in (4.0, 8.0, 12.0):
+        assert sharp(blur(picture, sigma)) < 0.01
+
+
+def test_more_blur_is_never_sharper_after_x264(tmp_path: Path) -> None:
+    """Where the blur has taken the coarser detail too, rounding and coding errors are all there is to compare."""
+    source = texture(680, 380, 21)
+    values = []
+    for sigma in (0.7, 1.5, 3.0, 6.0, 12.0):
+        pictures = [blur(np.ascontiguousarray(source[i : i + 360, 2 * i : 2 * i + 640]), sigma) for i in range(12)]
+        encode(pictures, tmp_path / "blurred.mp4", 25, crf=18)
+        values.append(number(sharpness_of(decoded_luma(tmp_path / "blurred.mp4"), 0)))
+    assert all(more < less + 0.02 for less, more in itertools.pairwise(values))
+    assert max(values[1:]) < 0.05
 
 
 def test_contrast_light_and_range_hardly_matter(picture: np.ndarray) -> None:

@@ -16,6 +16,7 @@ from curation.golden.encode import encode
 from curation.golden.scenes_picture import pulled
 from curation.golden.timeline import Shot
 from curation.signals import repeats
+from curation.signals.crop import NO_BARS, Crop
 from curation.signals.repeats import Repeats
 
 SIZE = (320, 180)
@@ -62,6 +63,72 @@ def test_grain_and_a_shaking_camera_change_nothing(tmp_path: Path) -> None:
     # Chance may bring a shaking camera back to where it was.
     shaking = scenes.shake(SIZE, 8, 50, 4.0)
     assert measured(pulled(shaking, 25, 50), 50, tmp_path / "c")["effective_fps"] == pytest.approx(25, rel=0.05)
+
+
+def hand_held(rate: float, seconds: int = 3) -> Shot:
+    return scenes.handheld((640, 360), 20, round(seconds * rate), 1.5, rate, pan=1.5)
+
+
+COARSE: dict[str, Any] = {"crf": 28, "options": {"preset": "veryfast"}}
+
+
+@pytest.mark.parametrize(("drawn_at", "shown_at"), [(25, 60), (24, 30), (15, 30), (25, 50), (24, 60)])
+@pytest.mark.parametrize("make", [hand_held, lambda rate: scenes.shake((640, 360), 21, 3 * rate, 2.0)])
+def test_coarse_coding_hides_no_pull_up(
+    drawn_at: int, shown_at: int, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Repeats that were coded anew with large steps, or new pictures with small ones: the pattern tells, or nobody can."""
+    monkeypatch.setitem(CODECS, "x264", COARSE)
+    found = measured(pulled(make(drawn_at), drawn_at, shown_at), shown_at, tmp_path / "v")["effective_fps"]
+    unclear = make is hand_held and (drawn_at, shown_at) in ((24, 60), (25, 50))
+    assert found == pytest.approx(drawn_at, rel=0.01) or (unclear and found is None)
+
+
+def test_coarse_coding_would_hide_pull_ups_but_for_the_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeats, "PATTERNED", 1.0)
+    with pytest.raises(AssertionError):
+        test_coarse_coding_hides_no_pull_up(25, 60, hand_held, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("preset", ["veryfast", "ultrafast", "medium"])
+@pytest.mark.parametrize("fps", [30, 60])
+def test_coarse_coding_makes_no_pull_up(fps: int, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CODECS, "x264", {"crf": 28, "options": {"preset": preset}})
+    for name, shot in (("a", hand_held(fps, 2)), ("b", scenes.zoom((640, 360), 9, 2 * fps, 0.004))):
+        values = measured(shot, fps, tmp_path / name)
+        assert values["effective_fps"] == pytest.approx(fps, rel=0.01)
+
+
+def test_a_pull_up_of_a_pull_up_is_not_called_what_it_was_between(tmp_path: Path) -> None:
+    """24 in 30 in 60: a pattern of 30 fits well, but a fifth of its new pictures are none."""
+    thirty = pulled(scenes.pan(SIZE, 5, 48, 2.5), 24, 30)
+    found = measured(pulled(thirty, 30, 60), 60, tmp_path / "v")["effective_fps"]
+    assert found is None or found == pytest.approx(24, rel=0.03)
+
+
+def test_one_dropped_frame_does_not_hide_the_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CODECS, "x264", COARSE)
+    shot = pulled(hand_held(25), 25, 50)
+    view, kept = shot.make(shot.length), [i for i in range(shot.length) if i != 71]
+    some = Shot(len(kept), lambda _: lambda index: view(kept[index]))
+    values = measured(some, 50, tmp_path / "v", pts=[20 * i for i in kept])
+    assert values["effective_fps"] == pytest.approx(25, rel=0.03)
+
+
+@pytest.mark.parametrize("rows", [0, 90, 126])
+def test_black_bars_change_nothing(rows: int) -> None:
+    """Steps count over what moves. Over all of the picture they would be half, or less than a third, and too small to tell."""
+    view = pulled(scenes.pan((256, 144), 12, 50, 0.6), 25, 50).make(100)
+    high = 144 + 2 * rows
+    pictures = []
+    for index in range(100):
+        picture = np.zeros((high, 256, 3), np.uint8)
+        picture[rows : rows + 144] = view(index)
+        pictures.append(picture)
+    share = rows / high
+    values = close(pictures, 50.0, Crop(top=share, bottom=share))
+    assert values["effective_fps"] == pytest.approx(25, rel=0.01)
+    assert values["duplicate_share"] == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize("size", [(320, 180), (640, 360), (1280, 720)])
@@ -149,11 +216,11 @@ def test_a_change_of_geometry_is_no_step() -> None:
     assert len(signal._samples) == 4
 
 
-def close(pictures: list[np.ndarray], fps: float) -> dict[str, float | None]:
+def close(pictures: list[np.ndarray], fps: float, crop: Crop = NO_BARS) -> dict[str, float | None]:
     signal = Repeats()
     for index, picture in enumerate(pictures):
         signal.push(frame_of(np.ascontiguousarray(picture[..., ::-1]), index, index / fps))
-    return signal.close(Span(0, len(pictures), 0, 0, 0.0, len(pictures) / fps))
+    return signal.close(Span(0, len(pictures), 0, 0, 0.0, len(pictures) / fps), crop)
 
 
 def test_a_telecined_phone_video_has_24() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from models import hub, offline
-from models.vision.make import embed_texts, make_embedder, model_input
+from models.vision.make import embed_texts, make_embedder, model_inputs
 from models.vision.spec import find
 from models.vision.towers import Towers
 from schemas.errors import UsageError
@@ -188,17 +188,21 @@ def test_one_embedder_is_kept_and_made_again_for_other_settings(clip: tuple[Any,
 
 def test_fingerprint_is_of_content_not_of_place(clip: tuple[Any, Path], tmp_path: Path) -> None:
     _, folder = clip
-    given = model_input(settings(folder))
-    assert given == {"name": "tiny/tiny", "fingerprint": make_embedder(settings(folder)).fingerprint}
+    given = model_inputs(settings(folder))
+    assert given == {"model": {"name": "tiny/tiny", "fingerprint": make_embedder(settings(folder)).fingerprint}}
     shutil.copytree(folder, tmp_path / "copy")
-    assert model_input(settings(tmp_path / "copy")) == given
+    assert model_inputs(settings(tmp_path / "copy")) == given
     write_clip(tmp_path / "copy", seed=1)  # in the same place, in the same process
-    assert model_input(settings(tmp_path / "copy"))["fingerprint"] != given["fingerprint"]
+    assert model_inputs(settings(tmp_path / "copy"))["model"]["fingerprint"] != given["model"]["fingerprint"]
     write_clip(tmp_path / "mean", mean=[0.5] * 3)
-    assert model_input(settings(tmp_path / "mean"))["fingerprint"] != given["fingerprint"]
-    (tmp_path / "head.pth").write_bytes(b"any")
-    with_head = settings(folder, aesthetic_head=str(tmp_path / "head.pth"))
-    assert model_input(with_head)["fingerprint"] != given["fingerprint"]
+    assert model_inputs(settings(tmp_path / "mean"))["model"]["fingerprint"] != given["model"]["fingerprint"]
+    heads = []
+    for content in (b"any", b"other"):
+        (tmp_path / "head.pth").write_bytes(content)
+        with_head = model_inputs(settings(folder, aesthetic_head=str(tmp_path / "head.pth")))
+        assert with_head["model"] == given["model"]  # a head scores vectors, and changes none
+        heads.append(with_head["head"]["fingerprint"])
+    assert heads[0] != heads[1]
 
 
 def test_what_cannot_be_used_says_why(clip: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

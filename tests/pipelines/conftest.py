@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from curation.corpus import Corpus, hold
+from curation.corpus import Corpus
 from curation.golden.draw import texture, window
 from curation.golden.encode import encode
+from curation.lock import hold
 from curation.storage import Store
 from pipelines import curate
 from pipelines.progress import Counts, Progress
@@ -28,6 +31,27 @@ def pan(seed: int, count: int, speed: float) -> Iterator[np.ndarray]:
     big = texture(WIDTH + 16 + int(count * abs(speed)), HEIGHT + 16, seed)
     for i in range(count):
         yield window(big, 8 + i * abs(speed), 8, WIDTH, HEIGHT)
+
+
+@pytest.fixture
+def hanging() -> Iterator[Callable[[Path], Path]]:
+    """Makes a file that gives no byte: the kernel lets others wait who open a file on which somebody has a lease, for 45 s as a rule."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    held: list[int] = []
+
+    def make(path: Path) -> Path:
+        path.write_bytes(b"never read")
+        held.append(os.open(path, os.O_RDWR))
+        try:
+            fcntl.fcntl(held[-1], fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError:
+            pytest.skip("the file system has no leases")
+        return path
+
+    yield make
+    for lease in held:
+        os.close(lease)
+    signal.signal(signal.SIGIO, before)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from curation.variants import Variant
 from pipelines.context import Context, Event, Worker
 from pipelines.stages import caption, chats
 from schemas.chat import Answer, Ask, Usage
-from schemas.errors import BudgetError, RecipeError
+from schemas.errors import BudgetError, RecipeError, UsageError
 from schemas.recipe import CurateRecipe
 from schemas.recipe_learned import Captions, Chat
 
@@ -182,6 +183,24 @@ def test_two_names_of_one_model_keep_their_answers_in_one_place(corpus: Path, mo
     caption.run(worker, 0)
     (kept,) = (corpus / "answers").rglob("*.*")
     assert len(kept.read_text().splitlines()) == len(model.answered) == 4 * 2 + 4
+
+
+def test_a_machine_with_other_weights_than_where_the_run_began_asks_nothing(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Endpoint(lambda ask: Answer("A patch."))
+    worker = make_worker(corpus, model, monkeypatch)
+    made = worker.context.variants["captions"]
+    for mark in ("toy-0", model.fingerprint):
+        worker.context.variants["captions"] = replace(
+            made, inputs={"chat openai": {"name": "toy", "fingerprint": mark}}
+        )
+        if mark != model.fingerprint:
+            with pytest.raises(UsageError, match=r"`openai` \(toy-vl\) has other weights on this machine"):
+                caption.run(worker, 0)
+            assert model.answered == []
+    caption.run(worker, 0)
+    assert len(model.answered) == 4
 
 
 def test_facts_of_a_clip_read_stills_only_when_asked(corpus: Path) -> None:

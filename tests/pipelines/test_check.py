@@ -19,6 +19,7 @@ from curation.variants import Variant
 from models.vision import make
 from pipelines.context import Context, Event, Worker
 from pipelines.stages import chats, check
+from pipelines.variant_settings import idle_rules
 from schemas.chat import Answer, Ask, Usage
 from schemas.errors import BudgetError
 from schemas.recipe import CurateRecipe
@@ -226,7 +227,8 @@ class Reader:
 def with_vectors(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Corpus.open(corpus)
     clips = opened.read("captions", 0, "default")["clip_id"].to_pylist()
-    nothing = dict.fromkeys(("openclip_consistency", "aesthetic_laion", "content_tags", "content_tag_scores"))
+    measured = ("still_vectors", "openclip_consistency", "aesthetic_laion", "content_tags", "content_tag_scores")
+    nothing = dict.fromkeys(measured)
     vectors = ([1.0, 0.0], [0.0, 1.0], None, [1.0, 0.0])
     made = [
         {"clip_id": clip, "embedding": vector, "embedding_model": "tiny", "embedding_stills": 1, **nothing}
@@ -270,6 +272,33 @@ def test_captions_of_describe_pass_the_rule_on_language(straight: Path) -> None:
     assert {checked[row["clip_id"]]["caption_language"] for row in described} == {"en"}
     decisions = opened.read("decisions", 0, "default").to_pylist()
     assert not any("caption_language" in row["reasons"] for row in decisions)
+
+
+def test_checks_that_nobody_asked_for_leave_the_default_rules_idle(corpus: Path, run: Any) -> None:
+    """A rule of one's own is told of, for it has nothing to look at."""
+    own = ("judge.mine=dsg_i > 0.5", "judge.mismatch=agreement < 0.1")
+    _, counts = run(corpus, settings=own, stages=("check", "judge"), name="idle")
+    assert {name for name, count in counts.unknown.items() if count == 4} == {"mine", "mismatch"}
+    assert "hallucinated" not in counts.unknown
+    decisions = Corpus.open(corpus).read("decisions", 0, "idle").to_pylist()
+    assert not {"mine", "mismatch", "hallucinated"} & {name for row in decisions for name in row["reasons"]}
+
+
+@pytest.mark.parametrize(
+    ("dsg", "vectors", "idle"),
+    [
+        (False, False, {"hallucinated", "mismatch"}),
+        (True, False, {"mismatch"}),
+        (False, True, {"hallucinated"}),
+        (True, True, set()),
+        (None, False, {"caption_language", "hallucinated", "mismatch"}),
+    ],
+)
+def test_which_default_rules_are_idle(dsg: bool | None, vectors: bool, idle: set[str]) -> None:
+    settings = Check(dsg={"enabled": bool(dsg)}).model_dump(mode="json")
+    inputs = {"embeddings": {"name": "clip", "fingerprint": "g"}} if vectors else {}
+    checks = None if dsg is None else Variant("checks", "new", settings, inputs, "f", "new", {})
+    assert idle_rules(CurateRecipe().judge.rules, checks) == idle
 
 
 CONFIG = {

@@ -58,6 +58,102 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         assert word in text
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("dedup", "Exact near semantic --name --set"),
+        ("caption", "answers/ budget_usd captions.captioners=[openai,describe] captions.rewrite.enabled=true"),
+        ("check", "DSG-Video budget_usd check.dsg.enabled=true kept agreement"),
+        ("judge", "judge.hallucinated= judge.mismatch= seconds"),
+        ("report", "duplicates, captions, categories stiv report corpus --use"),
+    ],
+)
+def test_help_of_what_models_do_has_examples(capsys: pytest.CaptureFixture[str], command: str, words: str) -> None:
+    assert stiv(command, "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Examples" in text
+    assert f"stiv {command} corpus" in text
+    for word in words.split():
+        assert word in text
+
+
+RESET = (
+    "--set",
+    "captions.captioners=[describe]",
+    "--set",
+    "captions.prompt=caption",
+    "--set",
+    "features.scores.scorers=[]",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("check: {dsg: {enabled: true}}", "The chat model `llm` has no name."),
+        ("check: {dsg: {enabled: true}}\nchat: {llm: {model: a}}", "chat.llm has no base_url."),
+        (
+            "check: {dsg: {enabled: true}}\nchat: {llm: {model: a, base_url: 'http://h:1/v1'}}",
+            "The chat model `vlm` has no name.",
+        ),
+        ("captions: {captioners: [vlm]}", "The chat model `vlm` has no name."),
+        ("captions: {captioners: [no_such_one]}", "There is no captioner `no_such_one`."),
+        ("captions: {prompt: nosuch.md}", "neither an embedded prompt nor a file"),
+        ("features: {scores: {scorers: [nosuch]}}", "There is no scorer or tagger `nosuch`."),
+    ],
+)
+def test_a_recipe_that_lacks_a_model_is_told_as_by_the_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path, text: str, says: str
+) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(text)
+    assert stiv("recipe", "check", recipe) == 2
+    checked = one_paragraph(capsys)
+    assert says in checked
+    assert stiv("curate", videos, "--out", tmp_path / "c", "--recipe", recipe, "--executor", "inline") == 2
+    assert checked.removeprefix("Error: ") in capsys.readouterr().err.replace("\n", " ")
+    assert stiv("recipe", "check", recipe, "--set", "check.enabled=false", *RESET) == 0
+
+
+def test_help_of_golden_names_every_set(capsys: pytest.CaptureFixture[str]) -> None:
+    from curation.golden.videos import SETS
+
+    assert stiv("golden", "--help") == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in SETS)
+
+
+def test_two_forms_of_one_result_are_refused(capsys: pytest.CaptureFixture[str], straight: Path) -> None:
+    assert stiv("query", straight, "SELECT 1", "--csv", "--json") == 2
+    assert "--csv and --json" in one_paragraph(capsys)
+
+
+def test_listing_and_retry_speak_of_one_source_as_of_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path
+) -> None:
+    folder = tmp_path / "v"
+    folder.mkdir()
+    shutil.copy(videos / "captioned.mp4", folder)
+    for name in ("a.jpg", "b.jpg", "c.webp", "d", "captioned.txt"):
+        (folder / name).write_bytes(b"x")
+    (tmp_path / "l.txt").write_text("gone.mp4\n")
+    assert stiv("plan", folder, "--out", tmp_path / "c", "--dry-run") == 0
+    left_out = "Left out: 4 files with other endings (2 .jpg, 1 .webp, 1 without an ending)"
+    assert left_out in capsys.readouterr().out
+    assert stiv("plan", folder, "--out", tmp_path / "c") == 0
+    assert f"Found 1 source: 1 new, in 1 new part.\n{left_out}" in capsys.readouterr().out
+    assert stiv("plan", folder, tmp_path / "l.txt", "--out", tmp_path / "c", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["left_out"] == {".jpg": 2, ".webp": 1, "": 1}
+    assert stiv("scan", tmp_path / "c", "--executor", "inline") == 0
+    assert "stiv retry" in capsys.readouterr().out
+    assert stiv("retry", tmp_path / "c") == 0
+    assert "Planned 1 source again." in capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "a.jpg").write_bytes(b"x")
+    assert stiv("plan", tmp_path / "empty", "--out", tmp_path / "d") == 2
+    assert "only 1 file with other endings (1 .jpg)" in one_paragraph(capsys)
+
+
 def test_misspelt_option_is_wrong_use(capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path) -> None:
     assert stiv("curate", videos, "--out", tmp_path / "c", "--executr", "inline") == 2
     err = capsys.readouterr().err
@@ -281,7 +377,7 @@ def test_too_many_errors_stop_the_run(capsys: pytest.CaptureFixture[str], tmp_pa
 
 
 def test_second_writer_is_refused(capsys: pytest.CaptureFixture[str], videos: Path, tmp_path: Path) -> None:
-    from curation.corpus import hold
+    from curation.lock import hold
 
     with hold(Store(tmp_path / "c"), "the first"):
         assert stiv("curate", videos, "--out", tmp_path / "c") == 2

@@ -21,6 +21,7 @@ from curation.duplicates import groups
 from curation.golden import draw
 from curation.golden.encode import encode
 from curation.golden.set_copies import COPIES
+from curation.golden.shapes import MovingShape, moving
 from pipelines.context import Context, Worker
 from pipelines.recipe_files import load_recipe
 from pipelines.stages import dedup
@@ -59,6 +60,26 @@ def test_copies_are_found_in_the_scan(tmp_path: Path, run: Callable[..., Any]) -
     assert 0.85 <= of["0.resized.mp4"]["duplicate_similarity"] <= 1
     assert sum(r["duplicate_of"] is None for r in rows) == 2
     assert any("9 give way" in note for note in counts.found)
+
+
+def test_clips_that_differ_in_colour_alone_are_no_copies(tmp_path: Path, run: Callable[..., Any]) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    plain = np.full((128, 128, 3), (112, 112, 114), np.uint8)
+    for colour in ("yellow", "green"):
+        shape = MovingShape("triangle", colour, "left", 20.0, 1.2, (92.0, 60.0))
+        pictures = list(moving(shape, plain, 40))
+        encode(pictures, folder / f"{colour}.mp4", 16.0)
+        encode(COPIES["re-encoded"].make(pictures, 16.0), folder / f"{colour}.again.mp4", 16.0, crf=32)
+    run(tmp_path / "corpus", folder, OFF, ("scan", "features", "dedup"))
+    corpus = Corpus.open(tmp_path / "corpus")
+    files = {r["source_id"]: r["rel_path"] for r in corpus.read("sources", 0).to_pylist()}
+    owner = {r["clip_id"]: files[r["source_id"]] for r in corpus.read("clips", 0).to_pylist()}
+    rows = {owner[r["clip_id"]]: r for r in corpus.read("duplicates", 0, "default").to_pylist()}
+    clusters = {name: row["duplicate_cluster"] for name, row in rows.items()}
+    assert clusters["yellow.mp4"] == clusters["yellow.again.mp4"] is not None
+    assert clusters["green.mp4"] == clusters["green.again.mp4"] is not None
+    assert clusters["yellow.mp4"] != clusters["green.mp4"]
 
 
 class Tables:
@@ -287,6 +308,21 @@ def test_a_later_clip_is_not_dropped_for_one_that_was_dropped(tmp_path: Path) ->
     tables.search()
     tables.add({"id": 3, "content": "x", "width": 9000})
     assert gives_way(tables.search()) == {2: 1, 3: 1}
+
+
+def test_where_there_is_nothing_new_nothing_is_compared(tmp_path: Path) -> None:
+    tables = Tables(tmp_path)
+    tables.add()
+    tables.search()
+    tables.add({"id": 1}, {"id": 2})
+    tables.search()
+    tables.add()
+    tables.search()
+    tasks = [e["part"] for e in tables.events if e.get("stage") == "dedup_search"]
+    assert tasks == list(range(len(tasks))) != []  # of the second part alone
+    told = [e["text"] for e in tables.events if e["kind"] == "found"]
+    assert len(told) == 1
+    assert told[0].startswith("Duplicates among 2 clips:")
 
 
 def test_all_is_done_only_once(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from pebble import ProcessExpired
 
-from curation import joined
+from curation import joined, variants
 from curation.corpus import Corpus
 from curation.golden import draw
 from curation.golden.encode import encode
@@ -157,7 +157,7 @@ def test_other_weights_take_nothing_over(
 def test_changed_settings_need_a_name_or_replace(copy: Path, run: Any, looked: list[str]) -> None:
     with pytest.raises(VariantError, match="stills: 3 → 2"):
         run(copy, settings=(CHEAP, RULE, "features.text.stills=2"), stages=("features",))
-    with pytest.raises(VariantError, match=r"rules\.still\.drop"):
+    with pytest.raises(VariantError, match=r"^`select\.still` differs"):
         run(copy, settings=("select.still=motion < 4", RULE), stages=("features",))
     run(copy, settings=("select.still=off", RULE), stages=("features",), replace=True)
     assert len(looked) == 1  # what the old one had is kept
@@ -431,3 +431,22 @@ def test_text_is_seen_when_it_is_tilted(tmp_path: Path, run: Any) -> None:
     encode((cv2.warpAffine(written(p), turn, (WIDTH, HEIGHT)) for p in pan(5, 36, 2.0)), folder / "a.mp4", FPS)
     run(tmp_path / "c", folder, settings=("select.still=off",), stages=("scan", "features"))
     assert by_file(tmp_path / "c").loc["a.mp4", "text_area"] > 0.04
+
+
+@pytest.mark.parametrize("beside_default", [True, False])
+@pytest.mark.parametrize("upto", [("features",), ("features", "dedup")])
+def test_a_corpus_measured_without_text_goes_on_without_it_stage_by_stage(
+    copy: Path, upto: tuple[str, ...], beside_default: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `stiv status` says, with nothing repeated: what a later stage reads follows from what was made."""
+    from pipelines.cli.main import run as stiv
+
+    name = ["--name", "bare"] if beside_default else []
+    if not beside_default:
+        for table in ("features", "duplicates", "selections", "captions", "checks", "decisions"):
+            shutil.rmtree(copy / table)
+    for stage in ("features", "dedup", "select", "caption"):
+        off = ["--set", "features.text.enabled=false"] if stage in upto else []
+        assert stiv([stage, str(copy), "--executor", "inline", *name, *off]) == 0, capsys.readouterr().err
+    made = variants.need(Corpus.open(copy), "selections", "bare" if beside_default else "default")
+    assert made.inputs.keys() == {"embeddings", "duplicates"}

@@ -131,6 +131,36 @@ def files(out: Path) -> dict[str, bytes]:
 # What is gone, and what stays ------------------------------------------------------------------------------------------
 
 
+def test_vectors_that_the_semantic_search_remembers_go_as_well(
+    corpus: Path, own_videos: Path, run: Any, tmp_path: Path
+) -> None:
+    """They lie beside the tables, a file for each part, without a name of a clip in them."""
+    import numpy as np
+
+    settings = (*SMALL, "dedup.semantic.enabled=true", "dedup.semantic.min_cosine=1")
+    run(corpus, settings=settings, stages=ALL_STAGES[1:], name="alike")
+    looks = corpus / "duplicates/alike/looks"
+    part = next(
+        i
+        for i in Corpus.open(corpus).parts()
+        if NAME in {r["rel_path"] for r in Corpus.open(corpus).read("plan", i).to_pylist()}
+    )
+    mine = looks / f"part-{part:06d}.f16"
+    others = {path for path in looks.glob("*.f16") if path != mine}
+    wanted = {
+        np.asarray(row["embedding"], np.float16).tobytes()
+        for row in Corpus.open(corpus).read("embeddings", part, "default").to_pylist()
+        if row["clip_id"] in clips_of(corpus, NAME)
+    }
+    assert wanted
+    assert all(vector in mine.read_bytes() for vector in wanted)
+    assert others
+    assert stiv("forget", corpus, "--source", NAME, "--yes") == 0
+    assert not mine.exists()
+    assert others == set(looks.glob("*.f16"))
+    assert not any(vector in data for data in files(corpus).values() for vector in wanted)
+
+
 def test_nothing_of_it_is_left(corpus: Path) -> None:
     source, clips = source_of(corpus, NAME), clips_of(corpus, NAME)
     pictures = [picture for clip in clips for picture in stills_of(corpus)[clip]]

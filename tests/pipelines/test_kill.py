@@ -1,6 +1,7 @@
 """Killed anywhere, run again: the same bytes as a run that nobody disturbed, and nothing committed is done twice."""
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -161,25 +162,45 @@ def signal_decoders(number: int) -> None:
                 member.send_signal(number)
 
 
-def fifo_part(tmp_path: Path, run: Any, stall: float) -> Path:
-    """A corpus planned with one source that never gives a byte."""
+@pytest.fixture
+def hanging_part(tmp_path: Path, run: Any, hanging: Any) -> Any:
+    """A corpus planned with one source that never gives a byte: call it with the stall time."""
     folder = tmp_path / "v"
     folder.mkdir()
-    os.mkfifo(folder / "hangs.mp4")
-    run(tmp_path / "c", folder, settings=(f"scan.stall_s={stall}",), stages=())
-    return folder
+    hanging(folder / "hangs.mp4")
+    return lambda stall: run(tmp_path / "c", folder, settings=(f"scan.stall_s={stall}",), stages=())
 
 
-def test_source_that_hangs_becomes_a_row(tmp_path: Path, run: Any) -> None:
-    fifo_part(tmp_path, run, 1.0)
+def test_source_that_hangs_becomes_a_row(tmp_path: Path, run: Any, hanging_part: Any) -> None:
+    hanging_part(1.0)
     run(tmp_path / "c", settings=("scan.stall_s=1",), stages=("scan",))
     (row,) = Corpus.open(tmp_path / "c").read("sources", 0).to_pylist()
     assert (row["status"], row["error_code"]) == ("error", "timeout")
     assert "no frame for scan.stall_s = 1 seconds" in row["error"]
 
 
-def test_source_whose_decoder_dies_becomes_a_row(tmp_path: Path, run: Any) -> None:
-    fifo_part(tmp_path, run, 600.0)
+def test_what_is_no_file_becomes_a_row_at_once(tmp_path: Path, run: Any) -> None:
+    """A pipe that nobody writes to, named alone or in a folder, by itself or behind a link: no wait for the stall time."""
+    folder = tmp_path / "v"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.mp4")
+    (folder / "link.mp4").symlink_to("pipe.mp4")
+    (folder / "null.mp4").symlink_to("/dev/null")
+    run(tmp_path / "c", folder, settings=("scan.stall_s=600",), stages=("scan",))
+    rows = {r["rel_path"]: r for r in Corpus.open(tmp_path / "c").read("sources", 0).to_pylist()}
+    assert {name: (r["error_code"], r["error"]) for name, r in rows.items()} == {
+        "pipe.mp4": ("unsupported", "this is a named pipe, not a file"),
+        "link.mp4": ("unsupported", "this is a named pipe, not a file"),
+        "null.mp4": ("unsupported", "this is a device, not a file"),
+    }
+    os.utime(
+        folder / "pipe.mp4", (1, 1)
+    )  # touched: planning looks into what has changed, and must not wait for it either
+    run(tmp_path / "c", folder, settings=("scan.stall_s=600",), stages=())
+
+
+def test_source_whose_decoder_dies_becomes_a_row(tmp_path: Path, run: Any, hanging_part: Any) -> None:
+    hanging_part(600.0)
     corpus = Corpus.open(tmp_path / "c")
     (segment,) = corpus.read("plan", 0).column("segment_id").to_pylist()
     attempts = scan.scratch(corpus, 0) / segment / child.ATTEMPT_FILE
@@ -231,13 +252,11 @@ def test_source_that_keeps_killing_its_worker_is_given_up(videos: Path, tmp_path
     assert child.attempts(folder, "another run") == 0  # a person who stops runs does not poison anything
 
 
-def test_ctrl_c_keeps_what_is_finished_and_ends_everything(
-    videos: Path, tmp_path: Path, tree: Any, straight: Path
-) -> None:
-    """SIGINT to the whole group, as a terminal sends it: exit code 130, one line, no child left, and the next run goes on."""
+def test_ctrl_c_keeps_what_is_finished_and_ends_everything(tmp_path: Path, hanging: Any) -> None:
+    """SIGINT to the whole group, as a terminal sends it: exit code 130, one line, no child left, and the run is on record."""
     folder = tmp_path / "v"
     folder.mkdir()
-    os.mkfifo(folder / "hangs.mp4")
+    hanging(folder / "hangs.mp4")
     arguments = [
         sys.executable,
         "-m",
@@ -264,11 +283,13 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_everything(
     gone, alive = psutil.wait_procs(family, timeout=20)
     assert not alive
     assert gone
+    (record,) = [json.loads(p.read_text()) for p in (tmp_path / "c").glob("runs/*.json")]
+    assert (record["command"], record["outcome"]) == ("curate", "interrupted")
 
 
-def test_workers_told_to_stop_blame_no_source(tmp_path: Path, run: Any) -> None:
+def test_workers_told_to_stop_blame_no_source(tmp_path: Path, run: Any, hanging_part: Any) -> None:
     """A scheduler's SIGTERM reaches the decoder processes first: the run ends, and nothing is recorded of the source."""
-    fifo_part(tmp_path, run, 600.0)
+    hanging_part(600.0)
     corpus = Corpus.open(tmp_path / "c")
     done = threading.Event()
 

@@ -70,12 +70,13 @@ OPENCLIP = ("features.embeddings.backend=openclip", "features.embeddings.weights
 
 def test_a_tag_that_was_not_fetched_says_how_and_one_that_was_where(cache: Path) -> None:
     missing = steps(*OPENCLIP)["embeddings"]
-    assert (missing.used, missing.source, missing.here, missing.mb) == (True, "hub", False, None)
+    assert (missing.used, missing.source, missing.here) == (True, "hub", False)
+    assert (missing.mb, missing.about) == (605, True)  # ViT-B-32 has 151 million parameters
     repo = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
     assert missing.get == f"hf download {repo} open_clip_model.safetensors"
     folder = put(cache, repo, open_clip_model_dot_safetensors=bytes(2_500_000))
     there = steps(*OPENCLIP)["embeddings"]
-    assert (there.here, there.mb, there.get) == (True, 2.5, None)
+    assert (there.here, there.mb, there.about, there.get) == (True, 2.5, False, None)
     assert there.where == str(folder / "open_clip_model.safetensors")
 
 
@@ -111,6 +112,26 @@ def test_local_files_of_a_tower_and_a_head(tmp_path: Path) -> None:
     assert "has no weights no_such_tag" in none.get
 
 
+def test_a_file_that_holds_a_tags_weights(tmp_path: Path) -> None:
+    given = (*OPENCLIP, f"features.embeddings.weights_file={tmp_path}/w.safetensors")
+    missing = steps(*given)["embeddings"]
+    assert (missing.here, missing.get) == (False, "Set `features.embeddings.weights_file` to a file that is there.")
+    (tmp_path / "w.safetensors").write_bytes(bytes(1_000_000))
+    found = steps(*given)["embeddings"]
+    assert (found.model, found.source, found.here, found.mb) == ("ViT-B-32 laion2b_s34b_b79k", "file", True, 1.0)
+    odd = steps(*given, "features.embeddings.weights=no_such_tag")["embeddings"]
+    assert "has no weights no_such_tag" in (odd.get or "")
+
+
+def test_a_head_over_other_weights_than_openais_has_a_note(tmp_path: Path) -> None:
+    head = f"features.embeddings.aesthetic_head={tmp_path}/head.pth"
+    assert "`laion2b_s34b_b79k` are others" in (steps(*OPENCLIP, head)["aesthetics"].note or "")
+    assert steps(OPENCLIP[0], "features.embeddings.weights=openai", head)["aesthetics"].note is None
+    given = StringIO()
+    print_steps(model_steps(None, (*OPENCLIP, head)), Console(file=given, width=100, soft_wrap=True))
+    assert "note: `aesthetic_laion` may mean little" in given.getvalue()
+
+
 def test_chat_models_here_on_the_hub_and_behind_an_endpoint(tmp_path: Path, cache: Path) -> None:
     asked = ("captions.captioners=[vlm,openai,describe]",)
     found = steps(*asked)
@@ -121,6 +142,8 @@ def test_chat_models_here_on_the_hub_and_behind_an_endpoint(tmp_path: Path, cach
     found = steps(*given)
     assert (found["chat: openai"].where, found["chat: openai"].get) == ("http://h:1/v1", None)
     assert (found["chat: vlm"].here, found["chat: vlm"].get) == (False, "hf download org/tiny-vl")
+    large = steps(*asked, "chat.vlm.model=org/VL-2.2B-Instruct@v1")["chat: vlm"]
+    assert (large.mb, large.about, large.get) == (4400, True, "hf download org/VL-2.2B-Instruct --revision v1")
     index = json.dumps({"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}}).encode()
     folder = put(cache, "org/tiny-vl", config_dot_json=b"{}", model_dot_safetensors_dot_index_dot_json=index)
     (folder / "m-1.safetensors").write_bytes(bytes(1000))
@@ -134,6 +157,54 @@ def test_chat_models_here_on_the_hub_and_behind_an_endpoint(tmp_path: Path, cach
 def test_checks_ask_chat_models_too() -> None:
     assert steps("check.dsg.enabled=true")["chat: llm"].used
     assert not steps("check.dsg.enabled=true", "check.enabled=false")["chat: llm"].used
+
+
+def test_every_step_that_uses_another_ones_model_points_to_it(cache: Path) -> None:
+    settings = (
+        *OPENCLIP,
+        "dedup.semantic.enabled=true",
+        "captions.captioners=[openai,frames+llm,describe]",
+        "captions.rewrite.enabled=true",
+        "check.dsg={enabled: true, vision: openai}",
+        "check.categories.backend=chat",
+        "chat.openai={model: big, base_url: 'http://h:1/v1'}",
+        "chat.llm.model=words",
+    )
+    found = steps(*settings)
+    by = {name: (step.by, step.model, step.used) for name, step in found.items() if step.by is not None}
+    assert by == {
+        "dedup: semantic": ("embeddings", "ViT-B-32 laion2b_s34b_b79k", True),
+        "captions: openai": ("chat: openai", "big", True),
+        "captions: frames": ("chat: vlm", "not named", True),
+        "captions: merging": ("chat: llm", "words", True),
+        "captions: rewriting": ("chat: llm", "words", True),
+        "checks: agreement": ("embeddings", "ViT-B-32 laion2b_s34b_b79k", True),
+        "checks: DSG language": ("chat: llm", "words", True),
+        "checks: DSG vision": ("chat: openai", "big", True),
+        "checks: categories": ("chat: llm", "words", True),
+    }
+    assert all(found[name].here == found[by[name][0] or ""].here for name in by)
+    # What is missing is told once, by the step that has the model.
+    assert not any(found[name].get for name in by)
+
+
+def test_without_models_the_checks_say_what_they_use_all_the_same() -> None:
+    found = steps()
+    language = found["checks: language"]
+    assert (language.used, language.here, language.source) == (True, True, "wheel")
+    assert language.where is not None
+    assert language.mb == pytest.approx(Path(language.where).stat().st_size / 1e6, abs=0.06)
+    assert (found["checks: categories"].model, found["checks: categories"].source) == ("keywords", "none")
+    unused = (
+        "checks: agreement",
+        "checks: DSG language",
+        "checks: DSG vision",
+        "captions: rewriting",
+        "dedup: semantic",
+    )
+    assert not any(found[name].used for name in unused)
+    off = steps("check.enabled=false", "check.dsg.enabled=true", "check.categories.backend=chat")
+    assert not any(step.used for name, step in off.items() if name.startswith("checks: "))
 
 
 def test_a_plugin_that_is_not_installed_says_so() -> None:
@@ -182,3 +253,4 @@ def test_the_table_fits_100_columns_and_commands_stand_whole() -> None:
     assert max(len(line) for line in table.splitlines()) <= 100
     assert "embeddings: hf download laion/CLIP-ViT-B-32-laion2B-s34B-b79K open_clip_model.safetensors\n" in commands
     assert "wheel:" in table
+    assert "about 605" in table

@@ -49,10 +49,12 @@ def test_in_the_place_of_the_old(corpus: Path, videos: Path, tree: Any, capsys: 
     before = tree(corpus)
     assert curate(videos, corpus, "--set", DESCRIBE) == 2
     assert tree(corpus) == before
-    assert curate(videos, corpus, "--set", DESCRIBE, "--replace") == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "Making again, in the place of `default`: captions, checks, decisions, shards; " in said
-    assert "selections stay as they are" in said
+    for dry in (["--dry-run"], []):
+        assert curate(videos, corpus, "--set", DESCRIBE, "--replace", *dry) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert "Making again, in the place of `default`: captions, checks, decisions, shards; " in said
+        assert "selections stay as they are" in said
+        assert (tree(corpus) == before) is bool(dry)
     after = tree(corpus)
     changed = {p.split("/")[0] for p in after if after.get(p) != before.get(p)}
     assert changed == set(AFTER)

@@ -6,6 +6,7 @@ from itertools import count
 import pytest
 from rich.console import Console
 
+from curation.frame_note import Frames
 from pipelines.progress import Progress
 from schemas.errors import TooManyErrorsError
 from schemas.recipe import Scan
@@ -22,7 +23,9 @@ def source(status: str = "ok", size: int = 100, **more: object) -> dict[str, obj
         "error_code": code,
         "clips": 2,
         "video_s": 60.0,
-        "frames": 10,
+        "source_frames": 10,
+        "frames": Frames(used=10),
+        "cpu_s": {},
         "bytes": size,
         **more,
     }
@@ -53,6 +56,26 @@ def test_lines_without_a_terminal_carry_rate_and_eta(monkeypatch: pytest.MonkeyP
     assert "ETA 3:00" in out.getvalue()
 
 
+def test_there_is_no_progress_before_there_is_something_to_do() -> None:
+    out = io.StringIO()
+    with Progress(Console(file=out), limit=Scan()) as progress:
+        assert not progress.begun
+        progress.handle({"kind": "note", "text": "the last run was killed"})
+        assert out.getvalue() == "note: the last run was killed\n"
+        progress.phase("Scanning", {"sources": 1})
+        assert progress.begun
+
+
+def test_frames_are_booked_of_a_source_that_was_told_twice_too() -> None:
+    """Its worker died after it had told: what the next one had to decode again was decoded all the same."""
+    with Progress(Console(file=io.StringIO()), limit=Scan(), quiet=True) as progress:
+        progress.handle(source(uri="a", frames=Frames(used=10, run_up=1, again=2, lost=3)))
+        progress.handle(source(uri="a", frames=Frames(lost=4)))
+    c = progress.counts
+    assert (c.sources, c.source_frames, c.analysis_frames) == (1, 10, 10)
+    assert (c.run_up_frames, c.rescanned_frames, c.abandoned_frames) == (1, 2, 7)
+
+
 def test_what_was_resumed_does_not_count_as_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     with Progress(Console(file=io.StringIO()), limit=Scan()) as progress:
         progress.phase("Scanning", {"sources": 4, "bytes": 400})
@@ -77,3 +100,13 @@ def test_a_source_told_twice_counts_once() -> None:
         progress.handle(source("error", uri="a"))
         progress.handle(source("error", uri="a", resumed=True))
     assert progress.counts.errors == {"unreadable": 1}
+
+
+def test_a_small_sum_that_was_spent_is_not_nothing() -> None:
+    with Progress(Console(file=io.StringIO()), limit=Scan(), quiet=True) as progress:
+        progress.phase("Captioning", {"parts": 1})
+        assert "spent" not in dict(progress.facts())
+        progress.handle({"kind": "asked", "who": "a", "asked": 1, "usd": 0.0002})
+        assert dict(progress.facts())["spent"] == "under $0.01"
+        progress.handle({"kind": "asked", "who": "b", "asked": 1, "usd": 1.5})
+        assert dict(progress.facts())["spent"] == "$1.50"

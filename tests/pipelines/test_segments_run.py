@@ -183,8 +183,8 @@ def test_segment_that_kills_its_worker_is_the_end_of_the_source(videos: Path, tm
     assert corpus.read("clips", 0).num_rows == corpus.read("transitions", 0).num_rows == 0
 
 
-def test_file_that_hangs_the_demuxer_is_planned_as_one_piece(videos: Path, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "hangs.mp4")
+def test_file_that_hangs_the_demuxer_is_planned_as_one_piece(videos: Path, tmp_path: Path, hanging: Any) -> None:
+    hanging(tmp_path / "hangs.mp4")
     settings = Plan(segment_mb=0, segment_minutes=0.05)
     path = videos / "long.mp4"
     with Divider(limit_s=10.0) as divider:
@@ -192,3 +192,6 @@ def test_file_that_hangs_the_demuxer_is_planned_as_one_piece(videos: Path, tmp_p
         assert divider(tmp_path / "hangs.mp4", None, settings) == [WHOLE]
     with Divider(limit_s=0.5) as divider:
         assert divider(tmp_path / "hangs.mp4", 1000, settings) == [WHOLE]
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with Divider(limit_s=600.0) as divider:
+        assert divider(tmp_path / "pipe.mp4", 1000, settings) == [WHOLE]

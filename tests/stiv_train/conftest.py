@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from curation.corpus import Corpus, hold
+from curation.corpus import Corpus
 from curation.golden.write import write_golden
+from curation.lock import hold
 from curation.storage import Store
 from pipelines import curate
 from pipelines.progress import Progress

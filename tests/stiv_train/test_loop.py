@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from curation.corpus import Corpus, hold
+from curation.corpus import Corpus
+from curation.lock import hold
 from curation.storage import Store
 from schemas.errors import CorpusBusyError, StorageError, TooManyErrorsError, UsageError
 from schemas.train_recipe import TrainRecipe

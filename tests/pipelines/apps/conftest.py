@@ -303,6 +303,7 @@ class _Builder:
     def _vector(self, i: int, clip: str) -> dict[str, Any]:
         """OpenCLIP takes every other clip for a slideshow."""
         model = {"clip_id": clip, "embedding": [1.0, 0.0], "embedding_model": "perceptual", "embedding_stills": 4}
+        model |= {"still_vectors": None}
         empty = dict.fromkeys(("openclip_consistency", "aesthetic_laion", "content_tags", "content_tag_scores"))
         if not self.scene.learned:
             return {**model, **empty}

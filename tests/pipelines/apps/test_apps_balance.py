@@ -29,6 +29,12 @@ def corpus(straight: Path, tmp_path: Path) -> Corpus:
     return opened
 
 
+def balance_of(corpus: Corpus) -> list[CategoryShare]:
+    found = category_balance(corpus)
+    assert found is not None
+    return found
+
+
 def test_each_clip_counts_once_by_its_first_category(corpus: Corpus) -> None:
     seconds = {
         row["clip_id"]: row["duration_s"]
@@ -36,7 +42,7 @@ def test_each_clip_counts_once_by_its_first_category(corpus: Corpus) -> None:
     }
     ids = corpus.read("checks", 0, "default")["clip_id"].to_pylist()
     lengths = [seconds[clip] for clip in ids]
-    found = category_balance(corpus)
+    found = balance_of(corpus)
     assert [(row.category, row.clips, row.clips_also) for row in found] == [
         ("food", 2, 3),
         ("people", 1, 2),
@@ -54,16 +60,24 @@ def test_clips_that_were_dropped_do_not_count(corpus: Corpus) -> None:
     assert corpus.store.local is not None
     (corpus.store.local / corpus.path("decisions", 0, "default")).unlink()
     corpus.write("decisions", 0, rows, "default")
-    assert [(row.category, row.clips) for row in category_balance(corpus)][-1] == (None, 1)
-    assert {row.category: row.clips for row in category_balance(corpus)}["food"] == 1
+    assert [(row.category, row.clips) for row in balance_of(corpus)][-1] == (None, 1)
+    assert {row.category: row.clips for row in balance_of(corpus)}["food"] == 1
 
 
 def test_before_decisions_captioned_clips_count_and_without_checks_there_is_no_balance(corpus: Corpus) -> None:
     assert corpus.store.local is not None
     for table in ("shards", "decisions"):
         shutil.rmtree(corpus.store.local / table)
-    assert sum(row.clips for row in category_balance(corpus)) == 4
+    assert sum(row.clips for row in balance_of(corpus)) == 4
     shutil.rmtree(corpus.store.local / "checks")
+    assert category_balance(corpus) is None
+
+
+def test_captions_that_were_checked_and_none_kept_are_another_case(corpus: Corpus) -> None:
+    rows = corpus.read("decisions", 0, "default").to_pylist()
+    assert corpus.store.local is not None
+    (corpus.store.local / corpus.path("decisions", 0, "default")).unlink()
+    corpus.write("decisions", 0, [{**row, "kept": False} for row in rows], "default")
     assert category_balance(corpus) == []
 
 

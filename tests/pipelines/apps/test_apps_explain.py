@@ -3,12 +3,16 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from curation.corpus import Corpus
+from curation.listing import path_to_uri
 from pipelines.apps.explain import ClipStory, Explanation, SourceStory, explain, print_explanation
 from pipelines.apps.explain_learned import OTHERS
 from pipelines.apps.explain_source import stretches
@@ -230,6 +234,41 @@ def test_unknown_and_ambiguous_names(corpus: Corpus, what: str, says: str) -> No
 
 
 # What was learned --------------------------------------------------------------------------------------------------------
+
+
+def test_names_with_backslashes_and_with_bytes_that_are_no_text(build: Build) -> None:
+    """A file is found by its real name, as a shell gives it, and by the form in which it is printed."""
+    corpus = build(upto="planned", with_errors=False)
+    real = [b"/videos/day0/back\\slash.mp4", b"/videos/day0/bad\xffbyte.mp4", b"/videos/day0/\xff and \\ both.mp4"]
+    paths = [Path(os.fsdecode(name)) for name in real]
+    rows = corpus.read("plan", 0).to_pylist()
+    for row, path in zip(rows, paths, strict=True):
+        row |= {
+            "uri": path_to_uri(path),
+            "rel_path": os.fsencode(path.relative_to("/videos")).decode("utf-8", "backslashreplace"),
+        }
+    corpus.write("plan", 0, rows)
+    for row, path in zip(rows, paths, strict=True):
+        name = str(path.name)
+        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+        for what in (name, shown, f"day0/{name}", f"day0/{shown}", str(path), row["uri"], row["rel_path"]):
+            assert _listed(corpus, what)["uri"] == row["uri"], what
+    with pytest.raises(UsageError, match=r"no clip and no source `nosuch\\xff\.mp4`") as caught:
+        explain(corpus, os.fsdecode(b"nosuch\xff.mp4"))
+    str(caught.value).encode("utf-8")
+    # Written with the other separator, a path is still found, but a name that is just so comes first.
+    rows[0] |= {"uri": "/videos/day0/slash.mp4", "rel_path": "day0/slash.mp4"}
+    rows[1] |= {"uri": "/videos/day0\\slash.mp4", "rel_path": "day0\\slash.mp4"}
+    corpus.write("plan", 0, rows)
+    assert _listed(corpus, "day0\\slash.mp4")["rel_path"] == "day0\\slash.mp4"
+    corpus.write("plan", 0, [rows[0], rows[2]])
+    assert _listed(corpus, "day0\\slash.mp4")["rel_path"] == "day0/slash.mp4"
+
+
+def _listed(corpus: Corpus, what: str) -> dict[str, Any]:
+    story = explain(corpus, what)
+    assert isinstance(story, SourceStory)
+    return story.reading.listed
 
 
 def test_a_duplicate_says_what_it_gives_way_to_and_why(learned: Corpus) -> None:

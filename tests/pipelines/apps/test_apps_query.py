@@ -14,7 +14,8 @@ from curation import variants
 from curation.corpus import Corpus
 from curation.joined import CLIPS_ALL
 from curation.views import VIEWS, choose, connect
-from pipelines.apps.query import print_table, run_query
+from pipelines.apps.query import run_query
+from pipelines.apps.query_text import print_table
 from schemas.errors import UsageError, VariantError
 from schemas.tables import TABLES
 
@@ -254,3 +255,38 @@ def test_the_table_for_people_marks_null_and_counts_rows() -> None:
 def test_a_file_name_cannot_drive_the_terminal() -> None:
     assert "\x1b" not in as_text(pa.table({"name": ["\x1b[2Jgone"]}))
     assert "[bold]x" in as_text(pa.table({"name": ["[bold]x"]}))
+
+
+ID = "c0123456789abcdef0123456789abcde"
+
+
+def test_what_does_not_fit_is_a_block_for_each_row() -> None:
+    columns = {"clip_id": [ID, ID], "x": [0.5, None], **{f"column_{i}": [f"v{i}", "w"] for i in range(12)}}
+    lines = as_text(pa.table(columns)).splitlines()
+    assert lines[0] == "── 1 ──"
+    assert [line.split() for line in lines[1:4]] == [["clip_id", ID], ["x", "0.5"], ["column_0", "v0"]]
+    assert lines.count(lines[1]) == 2
+    assert len({line.index(value) for line, value in zip(lines[1:4], (ID, "0.5", "v0"), strict=True)}) == 1
+    assert lines[-1] == "2 rows"
+    assert len(lines) == 2 * (1 + 14) + 1
+
+
+def test_ids_are_never_broken_and_texts_are() -> None:
+    text = "A long caption of a clip, with more words than there is room for in one line of the terminal."
+    table = pa.table({"clip_id": [ID], "caption": [text], "n": [123456789]})
+    lines = as_text(table).splitlines()
+    assert "┃" in lines[0]
+    assert [ID in line for line in lines] == ["123456789" in line for line in lines]
+    assert sum(ID in line for line in lines) == 1
+    assert len(lines) > 4  # the caption takes several lines
+    assert max(map(len, lines)) <= 100
+    beside_a_hash = as_text(pa.table({"sha256": ["0f" * 32], "caption": [text]})).splitlines()
+    assert "┃" in beside_a_hash[0]
+    assert sum("0f" * 32 in line for line in beside_a_hash) == 1
+    two_ids = as_text(table.append_column("source_id", pa.array([ID]))).splitlines()
+    assert "┃" not in two_ids[0]  # no room for both and a caption that can be read
+    assert sum(line.endswith(ID) for line in two_ids) == 2
+
+
+def test_no_row_is_no_block() -> None:
+    assert as_text(pa.table({f"a_long_name_{i}": pa.array([], pa.string()) for i in range(20)})) == "0 rows\n"

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from curation import joined
+from curation import joined, variants
 from curation.corpus import Corpus
 from curation.rules import check_number
 from curation.views import choose, connect
@@ -28,6 +28,7 @@ from pipelines.apps.status import corpus_status
 from pipelines.apps.thumbnails import shrink
 from pipelines.apps.verdicts import rules_in_force
 from schemas.errors import UsageError
+from schemas.recipe import CurateRecipe
 
 Build = Callable[..., Corpus]
 
@@ -242,6 +243,17 @@ def test_reasons_are_counted_as_first_any_alone_and_unknown(corpus: Corpus) -> N
     assert found["no_caption"].unknown == 0
 
 
+def test_a_default_rule_over_checks_that_nobody_asked_for_is_not_called_unknown(build: Build) -> None:
+    own = [{"name": "mine", "drop": "dsg_i > 0.5"}]
+    judge = CurateRecipe().judge.model_dump(mode="json")["rules"] + own
+    corpus = build(recipe=CurateRecipe.model_validate({"judge": {"rules": judge}}))
+    db, rules = _told(corpus)
+    with db:
+        found = {r.rule.name: r.unknown for r in report_data.reasons(db, rules)}
+    captioned = _scalar(corpus, "SELECT count(*) FROM captions")
+    assert (found["hallucinated"], found["mismatch"], found["mine"]) == (0, 0, captioned)
+
+
 def test_clips_without_a_decision_are_open_not_lost(build: Build) -> None:
     corpus = build(upto="judged")
     corpus.store.remove(corpus.path("decisions", 1, "default"))
@@ -441,9 +453,60 @@ def test_categories_are_shown_with_a_weight_that_flattens_them(learned: Corpus, 
     assert not any("data-plan" in b.get("data-copy", "") for b in _page(learned).all("button"))
 
 
+def _with_two_categories(corpus: Corpus) -> None:
+    for part in corpus.parts():
+        rows = corpus.read("checks", part, "default").to_pylist()
+        corpus.store.remove(corpus.path("checks", part, "default"))
+        corpus.write(
+            "checks", part, [{**r, "category": "city" if i else "food"} for i, r in enumerate(rows)], "default"
+        )
+
+
+def _weight_commands(corpus: Corpus, use: dict[str, str] | None = None) -> list[str]:
+    found = [button.get("data-copy", "") for button in _page(corpus, use=use).all("button")]
+    return [command for command in found if command.startswith("stiv data-plan")]
+
+
+def test_the_weight_is_for_the_shards_that_were_made_from_these_decisions(build: Build) -> None:
+    corpus = build(learned=True)
+    _with_two_categories(corpus)
+    assert "data.shards" not in _weight_commands(corpus)[0]
+    made = {t: variants.need(corpus, t, "default") for t in ("decisions", "captions", "shards")}
+    variants.prepare(
+        corpus, "decisions", "strict", made["decisions"].settings | {"rules": []}, made["decisions"].inputs
+    )
+    for part in corpus.parts():
+        corpus.write("decisions", part, corpus.read("decisions", part, "default").to_pylist(), "strict")
+    # Decided but not exported under this name: the shards there are others.
+    assert _weight_commands(corpus, {"decisions": "strict"}) == []
+    inputs = {t: variants.need(corpus, t, n).as_input() for t, n in (("decisions", "strict"), ("captions", "default"))}
+    variants.prepare(corpus, "shards", "strict", made["shards"].settings, inputs)
+    (command,) = _weight_commands(corpus, {"shards": "strict"})
+    assert command.startswith(f'stiv data-plan {corpus.store.uri} --set data.shards=strict --set "data.weight=CASE')
+
+
+def test_before_an_export_there_is_no_weight(build: Build) -> None:
+    corpus = build(learned=True, upto="judged")
+    _with_two_categories(corpus)
+    assert _weight_commands(corpus) == []
+
+
+def test_that_no_caption_was_checked_and_that_none_is_kept_are_told_apart(build: Build) -> None:
+    unchecked = _page(build(upto="captioned")).text
+    assert "No caption has been checked" in unchecked
+    corpus = build()
+    for part in corpus.parts():
+        rows = corpus.read("decisions", part, "default").to_pylist()
+        corpus.store.remove(corpus.path("decisions", part, "default"))
+        corpus.write("decisions", part, [{**r, "kept": False, "reason": "still"} for r in rows], "default")
+    page = _page(corpus).text
+    assert "No caption has been checked" not in page
+    assert "No clip is kept, so there is nothing to tell by category. The captions were checked." in page
+
+
 @pytest.mark.parametrize("odd", ["kids' things", "$(rm -rf /)", 'a "b"', "`x`"])
 def test_a_shell_takes_the_weight_as_one_word(build: Build, odd: str) -> None:
-    corpus = build(upto="checked", parts=1)
+    corpus = build(parts=1)
     rows = corpus.read("checks", 0, "default").to_pylist()
     corpus.store.remove(corpus.path("checks", 0, "default"))
     about = [{**r, "category": odd if i % 2 else "city", "categories": ["city"]} for i, r in enumerate(rows)]

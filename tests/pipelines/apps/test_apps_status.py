@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from curation import variants
 from curation.corpus import Corpus, table_folder
+from curation.lock import hold
 from pipelines.apps.status import corpus_status, print_status
 
 Build = Callable[..., Corpus]
@@ -48,10 +50,31 @@ def test_a_whole_corpus_in_numbers(corpus: Corpus) -> None:
     json.dumps(asdict(status))
 
 
-def test_next_is_to_finish_the_tars(corpus: Corpus) -> None:
-    (step,) = corpus_status(corpus).next
-    assert step.command.startswith("stiv export ")
-    assert "1 of 3 tars" in step.why
+def test_next_is_to_finish_the_tars_and_to_try_again_what_may_have_passed(corpus: Corpus) -> None:
+    tars, again = corpus_status(corpus).next
+    assert tars.command.startswith("stiv export ")
+    assert "1 of 3 tars" in tars.why
+    assert again.command == f"stiv retry {corpus.store.uri}"
+    assert again.why == "1 source failed for a reason that may have passed"  # of four that failed
+
+
+def test_a_retry_is_told_of_only_where_it_would_plan_something(build: Build) -> None:
+    corpus = build(upto="planned")
+    assert not _retries(corpus)  # nothing is scanned
+    corpus = build(upto="scanned")
+    assert _retries(corpus)
+    corpus.write("plan", 3, [])
+    corpus.store.commit_bytes("plan/parts.json", b'{"parts": 4}')
+    assert not _retries(corpus)  # planned again already, as far as one can see
+    for table in ("transitions", "clips"):
+        corpus.write(table, 3, [])
+    rows = [r for part in range(3) for r in corpus.read("sources", part).to_pylist() if r["error_code"] == "not_found"]
+    corpus.write("sources", 3, [{**r, "status": "ok", "error_code": None, "error": None} for r in rows])
+    assert not _retries(corpus)
+
+
+def _retries(corpus: Corpus) -> list[str]:
+    return [step.command for step in corpus_status(corpus).next if step.command.startswith("stiv retry")]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +118,7 @@ def test_what_a_recipe_left_out_is_not_asked_for_afterwards(
     corpus = build(upto=upto)
     corpus.store.remove(table_folder(without))
     new = [step.command.split()[1] for step in corpus_status(corpus).next if "--replace" not in step.command]
-    assert new == [command]
+    assert new == [command, "retry"]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +178,7 @@ def test_where_nothing_is_named_default_the_next_stage_goes_on_with_the_name(bui
     corpus = build(upto="measured")
     for table in ("text", "embeddings"):
         corpus.store.move(f"features/{table}/default", f"features/{table}/strict")
-    (step,) = corpus_status(corpus).next
+    step = corpus_status(corpus).next[0]
     assert step.command == f"stiv dedup {corpus.store.uri} --name strict"
 
 
@@ -223,6 +246,70 @@ def test_several_variants_without_a_default_are_no_error(build: Build) -> None:
     corpus.store.move("shards/default", "shards/a")
     variants.prepare(corpus, "shards", "b", {}, {})
     assert [s.name for s in corpus_status(corpus).shards] == ["a", "b"]
+
+
+def test_nothing_scanned_is_one_line(build: Build) -> None:
+    corpus = build(upto="planned")
+    for table in ("text", "embeddings", "captions"):
+        variants.prepare(corpus, table, "default", {}, {})
+    variants.prepare(corpus, "shards", "default", {}, {})
+    assert "0 of 0" not in _printed(corpus)
+    assert "0 of 3 parts" in _printed(corpus)
+
+
+def test_a_corpus_that_is_being_written_is_left_alone(build: Build) -> None:
+    corpus = build(upto="scanned")
+    with hold(corpus.store, "stiv curate"):
+        text = _printed(corpus)
+        assert corpus_status(corpus).next == []
+    assert f"being written by stiv curate, process {os.getpid()}" in text
+    assert "Next" not in text
+    assert "Everything is there" not in text
+    assert corpus_status(corpus).writer is None
+
+
+@pytest.mark.parametrize(
+    ("ending", "says", "why"),
+    [
+        ({"outcome": "interrupted"}, ", interrupted", "the last one was interrupted"),
+        ({"outcome": "failed", "error": "The disk is full."}, ", failed: The disk is full.", "the last one failed"),
+        (
+            {"outcome": "killed", "error": "x"},
+            "stiv curate: killed, left no record, noticed 20",
+            "the last one was killed",
+        ),
+    ],
+)
+def test_a_curate_that_broke_off_is_named_and_goes_on_with_one_command(
+    build: Build, ending: dict[str, str], says: str, why: str
+) -> None:
+    corpus = build(upto="captioned", with_errors=False)
+    corpus.store.remove(corpus.path("text", 1, "default"))
+    corpus.store.remove(corpus.path("embeddings", 1, "default"))
+    corpus.write_run({"command": "curate", "options": {"name": "default"}, "counts": {}, **ending})
+    (step,) = corpus_status(corpus).next
+    assert step.command == f"stiv curate VIDEOS --out {corpus.store.uri}"
+    assert step.why == f"{why}: the same command as before goes on"
+    assert says in _printed(corpus)
+    corpus.write_run({"command": "features", "outcome": "finished", "counts": {}})
+    commands = [step.command for step in corpus_status(corpus).next]
+    assert commands[0] == f"stiv features {corpus.store.uri}"
+    assert len(commands) == len(set(commands))
+
+
+def test_a_killed_writer_is_named_before_the_next_one_comes(build: Build) -> None:
+    corpus = build(upto="captioned", with_errors=False)
+    corpus.write_run({"command": "scan", "outcome": "finished", "seconds": 1.0, "counts": {}})
+    assert corpus.store.local is not None
+    (corpus.store.local / ".lock").write_text("stiv curate, process 1 on here, since 2026-01-01 00:00:00 UTC")
+    assert "stiv curate, process 1 on here, since 2026-01-01 00:00:00 UTC: killed, left no record" in _printed(corpus)
+    assert corpus_status(corpus).next[0].command.startswith("stiv curate ")
+
+
+def test_a_broken_curate_of_another_name_goes_on_under_it(build: Build) -> None:
+    corpus = build(upto="captioned", with_errors=False)
+    corpus.write_run({"command": "curate", "options": {"name": "strict"}, "outcome": "interrupted", "counts": {}})
+    assert corpus_status(corpus).next[0].command == f"stiv curate VIDEOS --out {corpus.store.uri} --name strict"
 
 
 def test_the_last_run_and_another_machine_are_named(build: Build) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.apps.words import clock, hours, number, plural, share, size
+from pipelines.apps.words import clock, dollars, hours, number, plural, share, size
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,11 @@ def test_sizes_and_plurals() -> None:
         "1,204 clips",
         "2 entries",
     ]
+
+
+@pytest.mark.parametrize(
+    ("usd", "words"),
+    [(0, "$0.00"), (1e-9, "under $0.01"), (0.0099, "under $0.01"), (0.01, "$0.01"), (1204.5, "$1,204.50")],
+)
+def test_money_that_was_spent_is_never_nothing(usd: float, words: str) -> None:
+    assert dollars(usd) == words

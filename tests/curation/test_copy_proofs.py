@@ -1,0 +1,406 @@
+"""What headers prove of a stream copy without a decoder, and sources made to deceive them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation import copy_check
+from curation.av1_frames import one_form as av1_one_form
+from curation.copy_check import reordering
+from curation.cutting import ClipToCut, CutError, CutResult, cut_clip
+from curation.decode import SourceReader
+from curation.golden.draw import texture, window
+from curation.golden.encode import encode
+from curation.hevc_references import leaves_all_behind
+from curation.keyframes import promises_all, stands_alone
+from curation.vp9_frames import one_form as vp9_one_form
+from schemas.recipe import Export
+
+WIDTH, HEIGHT, FPS, COUNT, GOP = 320, 192, 25, 100, 25
+COPY = Export(cut="copy", copy_keyframe_interval_s=4.0)
+X265 = "pools=none:frame-threads=1:log-level=error:scenecut=0:b-adapt=0"
+VP9 = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "aq-mode": "0"}
+SOURCES: dict[str, tuple[str, dict[str, Any]]] = {
+    "h264": ("a.mp4", {"bframes": 3, "options": {"sc_threshold": "0"}}),
+    "h264_ts": ("a.ts", {"bframes": 3, "options": {"sc_threshold": "0"}}),
+    "h264_flv": ("a.flv", {"bframes": 3, "options": {"sc_threshold": "0"}}),
+    "h264_open": ("o.mp4", {"bframes": 4, "options": {"x264-params": "open-gop=1:scenecut=0:b-adapt=0:b-pyramid=normal"}}),
+    "hevc": ("c.mkv", {"codec": "libx265", "bframes": 3, "options": {"x265-params": X265 + ":open-gop=0"}}),
+    "hevc_ts": ("c.ts", {"codec": "libx265", "bframes": 3, "options": {"x265-params": X265 + ":open-gop=0"}}),
+    "hevc_open": ("d.mp4", {"codec": "libx265", "bframes": 4, "options": {"x265-params": X265 + ":open-gop=1"}}),
+    "hevc_open_no_leading": ("e.mp4", {"codec": "libx265", "bframes": 0, "options": {"x265-params": X265 + ":open-gop=1"}}),
+    "vp9": ("f.webm", {"codec": "libvpx-vp9", "options": VP9}),
+    "av1": ("h.mkv", {"codec": "libsvtav1", "options": {"preset": "12", "svtav1-params": "lp=1"}}),
+    "av1_resized": ("i.mkv", {"codec": "libsvtav1", "options": {"preset": "10", "svtav1-params": "lp=1:resize-mode=2"}}),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    path: Path
+    probe: Any
+    pts: list[int]
+    end_pts: int
+    sizes: list[tuple[int, int]]
+    prints: list[bytes]
+    """Hashes of the frames' pixels."""
+    keys: list[int]
+    """Frame numbers of the codec keyframes."""
+
+    def clip(self, start: int, end: int) -> ClipToCut:
+        probe, base = self.probe, self.probe.time_base
+        first, last = self.pts[start], [*self.pts, self.end_pts][end]
+        return ClipToCut(
+            "c", self.path, probe.stream_index, f"{base.numerator}/{base.denominator}", first, last, start, end,
+            float(first * base), float(last * base), 0, probe.width, probe.height, "1:1", probe.pixel_format, probe.codec, FPS, faultless=True,
+        )  # fmt: skip
+
+
+def read(path: Path) -> Source:
+    pts, sizes, prints = [], [], []
+    with SourceReader(path) as reader:
+        for frame, _, stamp in reader.decoded():
+            pts.append(stamp)
+            sizes.append((frame.width, frame.height))
+            rows = [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in frame.planes]
+            prints.append(hashlib.sha256(b"".join(plane.tobytes() for plane in rows)).digest())
+    assert reader.tally.end_pts is not None
+    _, stored = packets_of(path)
+    return Source(
+        path, reader.probe, pts, reader.tally.end_pts, sizes, prints, [pts.index(t) for _, t, key in stored if key]
+    )
+
+
+def packets_of(path: Path) -> tuple[bytes | None, list[tuple[bytes, int, bool]]]:
+    """Extradata, and (data, time of showing, is codec keyframe) of each packet in decoding order."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        found = [(bytes(p), p.pts or 0, p.is_keyframe) for p in container.demux(stream) if p.size]
+        return stream.codec_context.extradata, found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sources")
+
+
+def source_of(kind: str, folder: Path) -> Source:
+    name, options = SOURCES[kind]
+    if not (folder / name).exists():
+        big = texture(WIDTH + 2 * COUNT + 16, HEIGHT + 16, 5)
+        frames = (window(big, 8 + 2 * n, 8, WIDTH, HEIGHT) for n in range(COUNT))
+        encode(frames, folder / name, FPS, gop=GOP, **options)
+    return read(folder / name)
+
+
+def check(source: Source, start: int, end: int, out: Path) -> CutResult:
+    """Copy a span, and compare every frame of it with the source's."""
+    result = cut_clip(source.clip(start, end), COPY, out)
+    export = read(out)
+    assert export.prints == source.prints[result.start_frame : result.end_frame]
+    return result
+
+
+DECODED = {
+    "h264": 3, "h264_ts": 3, "h264_flv": 3,  # two are held back before the first comes out
+    "hevc": 1, "hevc_ts": 1, "hevc_open": 1, "hevc_open_no_leading": 1, "vp9": 1, "av1": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DECODED)
+def test_a_copy_decodes_no_more_than_headers_leave_open(kind: str, folder: Path, tmp_path: Path) -> None:
+    source = source_of(kind, folder)
+    assert len(source.keys) >= 4
+    for start in source.keys[:3]:
+        assert check(source, start, COUNT, tmp_path / "out.mp4").frames_decoded == DECODED[kind]
+
+
+def test_a_decoder_that_holds_back_too_little_is_watched_longer(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of("h264", folder)
+    monkeypatch.setattr(copy_check, "reordering", lambda times: 5)
+    assert check(source, 0, COUNT, tmp_path / "out.mp4").frames_decoded == 8
+
+
+@pytest.mark.parametrize(
+    ("times", "depth"), [([0, 1, 2], 0), ([0, 3, 1, 2], 1), ([0, 8, 4, 2, 1, 3, 6, 5, 7], 3), ([0], 0)]
+)
+def test_reordering_counts_what_is_stored_before_and_shown_after(times: list[int], depth: int) -> None:
+    assert reordering(times) == depth
+
+
+# Open groups of pictures
+
+
+def test_an_open_group_is_compared_up_to_the_next_keyframe_and_its_leading_frames(folder: Path, tmp_path: Path) -> None:
+    source = source_of("h264_open", folder)
+    key, second = source.keys[1], source.keys[2]
+    result = check(source, key, COUNT, tmp_path / "out.mp4")
+    assert result.start_frame == key
+    run_up, leading, compared = key - source.keys[0], 4, second + 1 - key
+    assert result.frames_decoded <= run_up + leading + 2 * compared + 1
+    assert result.num_frames > compared + GOP
+
+
+def test_a_difference_before_the_next_keyframe_is_noticed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of("h264_open", folder)
+    key, second = source.keys[1], source.keys[2]
+    real = copy_check.sought_frames
+    for wrong, refused in [(0, True), (second - key, True), (second - key + 1, False)]:
+
+        def altered(*arguments: Any, wrong: int = wrong) -> Iterator[Any]:
+            for n, (frame, pts) in enumerate(real(*arguments)):
+                yield (av.VideoFrame(WIDTH, HEIGHT, "yuv420p") if n == wrong else frame), pts
+
+        monkeypatch.setattr(copy_check, "sought_frames", altered)
+        if refused:
+            with pytest.raises(CutError, match="would show other pictures"):
+                cut_clip(source.clip(key, COUNT), COPY, tmp_path / "out.mp4")
+        else:
+            cut_clip(source.clip(key, COUNT), COPY, tmp_path / "out.mp4")
+
+
+def test_a_promise_that_is_not_kept_is_found_out(tmp_path: Path) -> None:
+    """Intra refresh whose recovery points claim to need no frames before them."""
+    honest, lying = tmp_path / "honest.mkv", tmp_path / "lying.mkv"
+    big = texture(WIDTH + 2 * COUNT + 16, HEIGHT + 16, 5)
+    frames = (window(big, 8 + 2 * n, 8, WIDTH, HEIGHT) for n in range(COUNT))
+    encode(frames, honest, FPS, gop=GOP, options={"x264-params": "intra-refresh=1:scenecut=0"})
+    extradata, stored = packets_of(honest)
+    key = next(n for n, (_, _, key) in enumerate(stored) if key and n)
+    assert not promises_all("h264", extradata, stored[key][0])
+
+    def lie(data: bytes) -> bytes:
+        at = data.find(b"\x06\x06", 4)  # a unit with supplemental information, of which the first is a recovery point
+        return data if at < 0 else data[: at + 3] + b"\xc4" + bytes(data[at + 2] - 1) + data[at + 3 + data[at + 2] :]
+
+    rewrite(honest, lying, [lie(data) for data, _, _ in stored])
+    assert promises_all("h264", extradata, packets_of(lying)[1][key][0])
+    source = read(lying)
+    with pytest.raises(CutError, match="would show other pictures"):
+        cut_clip(source.clip(source.keys[1], COUNT), COPY, tmp_path / "out.mp4")
+
+
+def rewrite(path: Path, out: Path, data: Sequence[bytes]) -> None:
+    """The video with other bytes in its packets."""
+    with av.open(str(path)) as container, av.open(str(out), "w") as target:
+        stream = container.streams.video[0]
+        track = target.add_stream_from_template(stream)
+        for packet, changed in zip((p for p in container.demux(stream) if p.size), data, strict=True):
+            new: Any = av.Packet(changed)
+            new.pts, new.dts, new.time_base, new.is_keyframe = (
+                packet.pts,
+                packet.dts,
+                packet.time_base,
+                packet.is_keyframe,
+            )
+            new.stream = track
+            target.mux(new)
+
+
+@pytest.mark.parametrize(
+    ("sei", "expected"),
+    [
+        (b"\x06\x06\x01\xc4", True),  # no delay, exact, whole
+        (b"\x06\x06\x01\x84", False),  # not exact
+        (b"\x06\x06\x01\xe4", False),  # broken link
+        (b"\x06\x06\x01\x50", False),  # one frame later
+        (b"\x06\x05\x02ab\x06\x01\xc4", True),
+        (b"\x06\xff\x01\x02ab\x06\x01\xc4", True),
+        (b"\x06\x06", False),
+        (b"\x06\x06\xff", False),
+        (b"\x06\x05\x09ab", False),
+    ],
+)  # fmt: skip
+def test_recovery_points_that_promise_all(sei: bytes, expected: bool) -> None:
+    assert promises_all("h264", None, b"\x00\x00\x01" + sei + b"\x80\x00\x00\x01\x41aa") is expected
+
+
+def test_an_open_hevc_group_stands_alone_only_as_its_headers_say(folder: Path) -> None:
+    source = source_of("hevc_open", folder)
+    extradata, stored = packets_of(source.path)
+    at = [n for n, (_, _, key) in enumerate(stored) if key][1]
+    keyframe, time = stored[at][:2]
+    leading = [data for data, pts, _ in stored[at + 1 : at + GOP] if pts < time]
+    trailing = [data for data, pts, _ in stored[at + 1 : at + GOP] if pts > time]
+    assert len(leading) == 4
+    assert stands_alone("hevc", extradata, [keyframe, *trailing], leading)
+
+    def kind(data: bytes, number: int) -> bytes:
+        return data[:4] + bytes([data[4] & 0x81 | number << 1]) + data[5:]
+
+    for wrong in (
+        (
+            extradata,
+            keyframe,
+            [*leading[:-1], kind(leading[-1], 1)],
+            trailing[0],
+        ),  # a leading frame that calls itself a trailing one
+        (extradata, keyframe, leading, trailing[1]),  # refers to more than the keyframe
+        (extradata, keyframe, leading, leading[0]),
+        (extradata, kind(keyframe, 1), leading, trailing[0]),
+        (extradata, keyframe, leading, keyframe),
+        (extradata, keyframe, leading, trailing[0][:8]),
+        (None, keyframe, leading, trailing[0]),
+        (extradata[:40] if extradata else None, keyframe, leading, trailing[0]),  # parameter sets are missing
+    ):
+        assert not leaves_all_behind(*wrong)
+    assert leaves_all_behind(extradata, kind(keyframe, 19), leading, trailing[1]), "an IDR picture resets everything"
+
+
+# Sizes that change
+
+
+def test_av1_whose_size_changes_is_not_copied(folder: Path, tmp_path: Path) -> None:
+    source = source_of("av1_resized", folder)
+    assert len(set(source.sizes)) > 3
+    with pytest.raises(CutError, match="size of the picture changes"):
+        cut_clip(source.clip(0, COUNT), COPY, tmp_path / "out.mp4")
+
+
+def test_vp9_whose_size_changes_between_keyframes_is_not_copied(tmp_path: Path) -> None:
+    big = texture(WIDTH + 2 * COUNT + 16, HEIGHT + 16, 5)
+    frames = (window(big, 8 + 2 * n, 8, WIDTH, HEIGHT) for n in range(75))
+    encode(frames, tmp_path / "even.webm", FPS, codec="libvpx-vp9", gop=75, options=VP9)
+    data = [packet for packet, _, _ in packets_of(tmp_path / "even.webm")[1]]
+    assert vp9_one_form(data)
+    data[40] = made_smaller(data[40])
+    rewrite(tmp_path / "even.webm", tmp_path / "uneven.webm", data)
+    source = read(tmp_path / "uneven.webm")
+    assert source.sizes == [(WIDTH, HEIGHT)] * 40 + [(WIDTH // 2, HEIGHT // 2)] * 35
+    assert vp9_one_form(data[:40])
+    with pytest.raises(CutError, match="size of the picture changes"):
+        cut_clip(source.clip(0, 75), COPY, tmp_path / "out.mp4")
+
+
+def made_smaller(packet: bytes) -> bytes:
+    """A frame of VP9 that refers to frames of twice its size: its header gives half the size, the rest stays as it is."""
+    head, body = header_of(packet)
+    return written(head[:30] + f"000{WIDTH // 2 - 1:016b}{HEIGHT // 2 - 1:016b}" + head[31:], body)
+
+
+def made_hidden(packet: bytes) -> bytes:
+    """A frame of VP9 that is only referred to."""
+    head, body = header_of(packet)
+    return written(head[:6] + "0" + head[7] + "0" + head[8:], body)
+
+
+def written(head: str, body: bytes) -> bytes:
+    head += "0" * (-len(head) % 8)
+    return bytes(int(head[i : i + 8], 2) for i in range(0, len(head), 8)) + body
+
+
+def header_of(packet: bytes) -> tuple[str, bytes]:
+    """(bits of the uncompressed header (6.2), the rest) of a shown frame of VP9 with references; bit 30 says it is of the first one's size."""
+    bits = "".join(f"{byte:08b}" for byte in packet[:64])
+    assert (bits[:8], bits[30]) == ("10000110", "1")
+    at = 31
+
+    def skip(one: int, zero: int) -> None:
+        nonlocal at
+        at += one if bits[at] == "1" else zero
+
+    skip(33, 1)  # render_size
+    at += 1
+    skip(1, 3)  # interpolation_filter
+    at += 4 + 9  # contexts, level and sharpness of the loop filter
+    changes = bits[at : at + 2] == "11"
+    skip(2, 1)
+    for _ in range(6 * changes):
+        skip(8, 1)
+    at += 8
+    for _ in range(3):
+        skip(6, 1)  # deltas of the quantiser
+    assert bits[at] == "0", "no segments"
+    at += 1
+    skip(2, 1)  # rows of tiles
+    at += 16
+    return bits[:at], packet[-(-at // 8) :]
+
+
+def test_hidden_frames_count_as_well(folder: Path) -> None:
+    data = [packet for packet, _, _ in packets_of(source_of("vp9", folder).path)[1]]
+
+    def together(*frames: bytes) -> bytes:
+        index = bytes([0xC8 | len(frames) - 1])
+        return b"".join(frames) + index + b"".join(len(f).to_bytes(2, "little") for f in frames) + index
+
+    hidden = made_hidden(data[1])
+    assert vp9_one_form([data[0], together(hidden, data[2])])
+    assert vp9_one_form([data[0], together(hidden, b"\x88")]), "an existing frame is shown"
+    for wrong in (
+        together(data[1], data[2]),  # two are shown
+        together(hidden),
+        together(hidden, made_smaller(data[2])),
+        together(hidden, data[2])[:-6] + b"\xff" + together(hidden, data[2])[-5:],
+        data[1] + together(hidden, data[2]),
+    ):
+        assert not vp9_one_form([data[0], wrong])
+
+
+READERS = {"vp9": vp9_one_form, "av1": av1_one_form}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_only_whole_groups_of_one_form_are_known_as_such(kind: str, folder: Path) -> None:
+    source = source_of(kind, folder)
+    data = [packet for packet, _, _ in packets_of(source.path)[1]]
+    known = READERS[kind]
+    assert known(data)
+    assert known(data[source.keys[1] :])
+    assert not known(data[1:])
+    assert not known([])
+    assert not known([data[0], b"", data[1]])
+    assert not known([data[0], data[1][:1]])
+    assert not known([data[0], b"\xff" * 40])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(READERS)), st.integers(0, 11), st.integers(0, 11), st.integers(1, 255))
+def test_whatever_is_taken_for_one_form_decodes_to_one(
+    small: dict[str, tuple[Path, list[bytes]]], kind: str, packet: int, byte: int, change: int
+) -> None:
+    """Damage in headers: either they are no longer understood, or a decoder sees no other size than the first."""
+    path, data = small[kind]
+    damaged = bytearray(data[packet])
+    damaged[byte % len(damaged)] ^= change
+    changed = [*data[:packet], bytes(damaged), *data[packet + 1 :]]
+    if not READERS[kind](changed):
+        return
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        context: Any = stream.codec_context
+        context.thread_type, context.thread_count = "NONE", 1
+        sizes = set()
+        for one in changed:
+            try:
+                sizes |= {(frame.width, frame.height) for frame in context.decode(av.Packet(one))}
+            except av.error.FFmpegError:
+                continue
+    assert len(sizes) <= 1
+
+
+@pytest.fixture(scope="module")
+def small(folder: Path) -> dict[str, tuple[Path, list[bytes]]]:
+    """Twelve packets of each codec, small."""
+    made = {}
+    for kind in READERS:
+        name, options = SOURCES[kind]
+        path = folder / f"small-{name}"
+        big = texture(64 + 40, 64 + 16, 5)
+        encode((window(big, 8 + n, 8, 64, 64) for n in range(12)), path, FPS, gop=6, **options)
+        made[kind] = path, [data for data, _, _ in packets_of(path)[1]]
+    return made
