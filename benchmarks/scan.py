@@ -29,7 +29,9 @@ WAYS = ("floor", "scan", "passes", "scenedetect")
 DEAR = ("transnetv2", "ensemble", "text")
 SLOW_ROUNDS = 1
 """Rounds in which one pass per signal and PySceneDetect run too: they are far from any limit, and slow."""
-SECONDS = {360: 20, 720: 12, 1080: 8}
+SIZES = (360, 720, 1080)
+SECONDS = 20
+"""Of each video: four shots of five seconds, about what real files have (seven in those that were looked at)."""
 
 
 # What a worker process does --------------------------------------------------------------------------------------------
@@ -164,13 +166,13 @@ def measure(way: str, path: Path, threads: int, warm: Path) -> dict[str, float]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def camera_like(height: int, seconds: int) -> Iterator[Any]:
+def camera_like(height: int) -> Iterator[Any]:
     """Pans, zooms and shakes over textures with grain, with a dissolve and cuts between them."""
     from curation.golden import scenes
     from curation.golden.timeline import Cut, Dissolve, Timeline
 
     size = (height * 16 // 9 // 2 * 2, height)
-    each = seconds * FPS // 4
+    each = SECONDS * FPS // 4
     speed = height / 360
     shots = (
         scenes.pan(size, 1, each - 6, 1.7 * speed, 0.3 * speed),
@@ -196,7 +198,7 @@ def make(folder: Path, height: int, codec: str) -> Path:
             "vp9": ("libvpx-vp9", 30, {}),
         }[codec]
         scratch = path.with_suffix(".part" + path.suffix)
-        frames = camera_like(height, SECONDS[height])
+        frames = camera_like(height)
         encode(frames, scratch, FPS, codec=encoder, crf=crf, gop=2 * FPS, options=options, audio=True)
         scratch.rename(path)
     return path
@@ -254,7 +256,7 @@ def long(folder: Path, rounds: int) -> None:
     ten = folder / "long" / "ten_minutes.mp4"
     if not ten.exists():
         ten.parent.mkdir(exist_ok=True)
-        repeat(make(folder, 1080, "h264"), ten, 600 // SECONDS[1080], SECONDS[1080])
+        repeat(make(folder, 1080, "h264"), ten, 600 // SECONDS, SECONDS)
     print("\n| jobs | wall s | against one job |\n|---|---|---|")
     ratios, walls = [], []
     for _ in range(rounds):
@@ -281,7 +283,7 @@ def _quiet(command: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worker", nargs=4, metavar=("WAY", "PATH", "THREADS", "WARM"), help=argparse.SUPPRESS)
-    parser.add_argument("--sizes", type=int, nargs="*", default=[360, 720, 1080], choices=sorted(SECONDS))
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, choices=SIZES)
     parser.add_argument("--codecs", nargs="*", default=["h264", "hevc", "vp9"], choices=["h264", "hevc", "vp9"])
     parser.add_argument("--videos", type=Path, default=ROOT.parent / "shared" / "videos", help="folder with real files")
     parser.add_argument("--made", type=Path, help="folder for the videos it makes; kept, and used again")

@@ -29,19 +29,14 @@ from curation import av1_frames, hevc_references, vp9_frames
 from curation.keyframes import promises_all, sequence_sets, starts_afresh
 from curation.nal_units import NAL_CODECS, header_units, length_size, units
 from curation.opening import OPEN_OPTIONS, open_container
+from curation.packet_opening import HEADER_ONLY, open_headers
 from curation.pipe_formats import PC
 from curation.spans import Ledger, SeekFailed, SourceSpan, sought_frames
 
-HEADER_ONLY = {"codec_whitelist": "none"}
-"""Opening decodes frames to learn the pixel format and how far frames are reordered: 10 to 40 ms at 1080p. Where it may use no decoder
-it goes without. A decoder opened so learns the order of showing as it goes, like that of a reader who does not look ahead."""
 _HEAD = 8
 """Packets decoded at the beginning of a copy at most: as many as FFmpeg looks at to learn how far frames are reordered."""
 _UNSEEN = {"skip_loop_filter": "all"}
 """For frames whose pixels nobody looks at: the order and completeness of the output do not depend on it."""
-_SELF_TOLD = ("mov,mp4", "matroska", "mpegts", "flv")
-"""Containers that give every frame's time of showing, and the parameter sets of ``_SELF_TOLD_CODECS``, without a decoder."""
-_SELF_TOLD_CODECS = ("h264", "hevc", "vp9", "av1")
 _ONE_FORM = {"vp9": vp9_frames.one_form, "av1": av1_frames.one_form}
 """Codecs of which any frame may differ in form from those it refers to, with what reads it from the frames' headers. In H.264 and
 HEVC, form is told by parameter sets, and may change at keyframes only (Rec. ITU-T H.264, 7.4.1.2.1; H.265, 7.4.2.4.2)."""
@@ -74,20 +69,6 @@ class CopyRefused(Exception):
 
 class _ShowsOther(CopyRefused):
     """The copy was compared with the source and shows something else: no other way of opening it will help."""
-
-
-def open_headers(path: Path, codec: str) -> av.container.InputContainer | None:
-    """Open a source for its packets, without decoding; None where its headers alone do not tell enough, or it does not open."""
-    if codec not in _SELF_TOLD_CODECS:
-        return None
-    try:
-        container = av.open(f"file:{path}", options={**OPEN_OPTIONS, **HEADER_ONLY}, metadata_errors="replace")
-    except (av.error.FFmpegError, OSError):
-        return None
-    if container.format.name.startswith(_SELF_TOLD):
-        return container
-    container.close()
-    return None
 
 
 def check_copy(

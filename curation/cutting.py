@@ -15,10 +15,11 @@ from typing import Literal
 import av
 
 from curation.clip_form import Picture, Timing, box_without_bars
-from curation.copy_check import HEADER_ONLY, CopyRefused
+from curation.copy_check import CopyRefused
 from curation.encoder import Encoder, ffmpeg_binary, ffmpeg_version
 from curation.inner_encoder import InnerEncoder, needs_only_encoding
 from curation.opening import OPEN_OPTIONS
+from curation.packet_opening import HEADER_ONLY
 from curation.remux import copy_span
 from curation.sound import write_sound
 from curation.spans import CutError, Ledger, SourceSpan, frames_of

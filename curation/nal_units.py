@@ -62,4 +62,3 @@ def units(packet: bytes, size_of_length: int | None) -> Iterator[bytes]:
 def raw(unit: bytes) -> bytes:
     """A unit without the bytes that keep start codes out of it (Rec. ITU-T H.265, 7.4.2)."""
     return unit.replace(b"\x00\x00\x03", b"\x00\x00")
-

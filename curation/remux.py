@@ -20,9 +20,10 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from curation.copy_check import CopyRefused, Stored, check_copy, open_headers
+from curation.copy_check import CopyRefused, Stored, check_copy
 from curation.keyframes import stands_alone
 from curation.opening import open_container
+from curation.packet_opening import open_headers
 from curation.pipe_formats import PC
 from curation.spans import Ledger, SeekFailed, SourceSpan, packets_from_keyframe, video_stream
 from curation.timescale import ticks, timescale_of

@@ -102,7 +102,10 @@ ERROR_CODES: dict[ErrorCode, tuple[bool, str]] = {
     ErrorCode.NO_VIDEO_STREAM: (False, "the file has no video stream"),
     ErrorCode.NO_FRAMES: (False, "a video stream is announced, but not one frame decodes"),
     ErrorCode.STILL_IMAGE: (False, "the file is a still picture"),
-    ErrorCode.BAD_TIMESTAMPS: (False, "time stamps are missing, run backwards or give an impossible rate over most of the file"),
+    ErrorCode.BAD_TIMESTAMPS: (
+        False,
+        "time stamps are missing, run backwards or give an impossible rate over most of the file",
+    ),
     ErrorCode.TRUNCATED: (False, "the file ends well before the length its header announces; what decodes was used"),
     ErrorCode.DAMAGED: (False, "some frames decode with errors; what decodes was used"),
     ErrorCode.TIMEOUT: (True, "no frame within the time limit, or the whole source took too long"),

@@ -49,6 +49,7 @@ _MAX_STEP = 0.6  # how far it may rise: more is a hard cut
 _LONGER = 1.25  # over 1 prefers the longer of two windows that fit about equally, as motion spoils the longer one's fit
 _SLOPE = 0.3  # share of the mean change of weight per second at which a ramp still goes on
 _DOUBT = 0.35  # share of the error by which a span is widened: where motion disturbs the fit, its ends are less certain
+_GROWN = 0.15  # and share of what it has grown beyond the fit
 _REPEAT = 0.01  # weights of a picture shown twice differ by less
 _LEAN = 0.04  # a frame with a smaller weight of the other picture counts as whole
 
@@ -221,8 +222,9 @@ def _mixed_span(window: Sequence[Sketch], first: int, last: int, residual: float
     skipped = max(0, int(np.flatnonzero(inside[:half] <= _LEAN)[-1]) - 1) if start == first else 0
     end = min(end, start + half + int(np.flatnonzero(inside[half:] >= 1 - _LEAN)[0]) + 1) if end == last else end
     start += skipped
-    pad = math.ceil(residual * (end - start) * _DOUBT)
-    return max(0, start - pad), min(len(gram), end + 1 + pad)
+    pad = residual * (end - start) * _DOUBT
+    early, late = (math.ceil(pad + _GROWN * max(0, grown)) for grown in (first - start, end - last))
+    return max(0, start - early), min(len(gram), end + 1 + late)
 
 
 def _fade_span(window: Sequence[Sketch], first: int, last: int) -> tuple[int, int]:

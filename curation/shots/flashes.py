@@ -37,23 +37,22 @@ def flash_passes(before: Sequence[Sketch], after: Sequence[Sketch], within_s: fl
         after: those from the first one after it.
         within_s: longest time between the frames on both sides of the flash.
     """
-    early, late = _lit(before[::-1]), _lit(after)
-    if early + late == 0:
-        return False
-    last, first = before[-1 - early], after[late]
-    inside = [*before[len(before) - early :], *after[:late]]
-    low, high = sorted((last.contrast, first.contrast))
-    if first.time - last.time > within_s or low < SAME_CONTRAST * high:
-        return False
-    if max(s.contrast for s in inside) > PALE * low:
-        return False
-    return moves_on(before[: len(before) - early], after[late:])
+    around = _around_flash(before[::-1], after, within_s)
+    return around is not None and moves_on(before[: len(before) - around[0]], after[around[1] :])
 
 
-def _lit(frames: Sequence[Sketch]) -> int:
-    """Position of the first frame that is not pale beside most of them."""
-    level = PALE * float(np.median([s.contrast for s in frames]))
-    return next(k for k, s in enumerate(frames) if s.contrast >= level)
+def _around_flash(before: Sequence[Sketch], after: Sequence[Sketch], within_s: float) -> tuple[int, int] | None:
+    """Positions of the two nearest frames, one on each side and nearest ones first, between which all others are pale."""
+    faint = [[0.0, *itertools.accumulate((s.contrast for s in side), max)] for side in (before, after)]
+    places = itertools.product(range(len(before)), range(len(after)))
+    for early, late in sorted(places, key=sum):
+        last, first = before[early], after[late]
+        low, high = sorted((last.contrast, first.contrast))
+        if early + late == 0 or first.time - last.time > within_s or low < SAME_CONTRAST * high:
+            continue
+        if max(faint[0][early], faint[1][late]) <= PALE * low:
+            return early, late
+    return None
 
 
 def moves_on(before: Sequence[Sketch], after: Sequence[Sketch]) -> bool:

@@ -59,7 +59,7 @@ def test_flashes_need_no_stitching(name: str) -> None:
 
 @pytest.mark.parametrize(
     "shot",
-    [scenes.pan(SIZE, 30, 150, 15.0), scenes.turn(SIZE, 31, 150, 2.0), scenes.zoom(SIZE, 32, 150, 0.015)],
+    [scenes.pan(SIZE, 30, 150, 15.0), scenes.turn(SIZE, 6001, 150, 2.0), scenes.zoom(SIZE, 6003, 150, 0.015)],
     ids=["pan", "roll", "zoom"],
 )
 def test_ten_flashes_in_a_row_are_no_cuts_though_the_shot_moves_on(shot: Shot) -> None:
