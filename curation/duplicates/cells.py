@@ -12,6 +12,8 @@ CLIPS_PER_CELL = 1000
 MOST_CELLS = 16_384
 """Finding a clip's cell costs k products of vectors and comparing it with the cell's clips n / 2k: for 90 million clips the sum is least near
 7000 cells."""
+GROWTH = 4
+"""Cells are found anew when the corpus has grown by more: all clips are then sorted into them once more, a third of that work in the long run."""
 SAMPLE_PER_CELL = 64
 MOST_SAMPLED = 200_000
 """Vectors from which the cells' centres are found."""
@@ -28,6 +30,11 @@ BEST = 8
 def cell_count(clips: int, wanted: int | None) -> int:
     """How many cells for so many clips."""
     return max(1, min(clips, wanted or min(MOST_CELLS, clips // CLIPS_PER_CELL)))
+
+
+def outgrown(then: int, now: int, wanted: int | None) -> bool:
+    """Whether cells found for ``then`` clips are too few for ``now``: what is compared grows with the square of a cell."""
+    return now > GROWTH * then and cell_count(now, wanted) > cell_count(then, wanted)
 
 
 def sample_size(cells: int) -> int:

@@ -2,7 +2,7 @@
 
 A cluster is a star: every dropped clip has itself been matched with the clip that is kept in its place, so that a chain of weak likenesses
 can never swallow a corpus. Clips are gone through from the best down. One that matches a kept clip is dropped for it; else it is kept, even
-where it matches a clip that was dropped. Exact copies are one clip: a copy goes where the best of its kind goes.
+where it matches a clip that was dropped. Exact copies are one clip: a copy goes where the best of its kind goes, and for the same reason.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ def decide(evidence: Evidence, order: np.ndarray) -> dict[int, Fate]:
             gone = fates.get(better)
             if gone is not None and kind != EXACT:
                 continue
-            kept = better if gone is None else gone.kept
-            fates[clip] = Fate(kept, KINDS[kind], -unlike)
+            # An exact copy is to the clip that is kept what its equal is to it.
+            fates[clip] = Fate(better, KINDS[kind], -unlike) if gone is None else gone
+            kept, kind, unlike = fates[clip].kept, KINDS.index(fates[clip].kind), -fates[clip].similarity
             nearest[kept] = min(nearest.get(kept, (kind, unlike)), (kind, unlike))
             break
     for kept, (kind, unlike) in nearest.items():

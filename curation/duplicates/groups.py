@@ -1,7 +1,7 @@
 """Which parts are searched together, what is written meanwhile, and where.
 
 Below the variant's folder: ``groups.json``; ``looks/``, one file for each part, kept because parts planned later are compared with them;
-``cells.npy``, the centres of cells; and ``work/``, what is found, until the rows are written.
+``cells/``, the centres of cells, named by the group for which they were found; and ``work/``, what is found, until the rows are written.
 
 A *group* is the parts that are searched in one go. It is written down before the search begins, so that a run that takes up a killed one
 searches the same parts, and ends with the same bytes, even if more parts have been planned since.
@@ -106,8 +106,23 @@ def vectors_path(variant: Variant, part: int) -> str:
     return f"{variant.path}/looks/{part_name(part)}.f16"
 
 
-def cells_path(variant: Variant) -> str:
-    return f"{variant.path}/cells.npy"
+def cells_path(variant: Variant, group: Group) -> str:
+    """Centres of cells that were found for a group; later ones use them too."""
+    return f"{variant.path}/cells/{group.number:04d}.npy"
+
+
+def fitted(corpus: Corpus, variant: Variant) -> Group | None:
+    """The latest group for which cells were found, or None."""
+    there = set(corpus.store.names(f"{variant.path}/cells"))
+    return next((g for g in reversed(written(corpus, variant)) if f"{g.number:04d}.npy" in there), None)
+
+
+def clear_older_cells(corpus: Corpus, variant: Variant, last: Group) -> None:
+    """Delete the centres that were used before those of group ``last``."""
+    kept = cells_path(variant, last)
+    for name in corpus.store.names(f"{variant.path}/cells"):
+        if (path := f"{variant.path}/cells/{name}") != kept:
+            corpus.store.remove(path)
 
 
 def clear_work(corpus: Corpus, variant: Variant) -> None:

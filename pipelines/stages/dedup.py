@@ -75,7 +75,7 @@ def prepare(corpus: Corpus, made: Mapping[str, Variant]) -> Group | None:
     group = groups.next_group(corpus, variant)
     if group is None:
         groups.clear_work(corpus, variant)  # of a run that was killed at the very end
-    elif settings.semantic.enabled and not corpus.store.exists(groups.cells_path(variant)):
+    elif settings.semantic.enabled:
         _fit_cells(corpus, variant, made["embeddings"], group, settings)
     return group
 
@@ -263,25 +263,38 @@ def _vectors(corpus: Corpus, embeddings: Variant, part: int) -> tuple[list[str],
 
 
 def _fit_cells(corpus: Corpus, variant: Variant, embeddings: Variant, group: Group, settings: Dedup) -> None:
-    """Find the centres of cells from vectors drawn evenly from the group's parts; later groups use the same."""
+    """Find the centres of cells from vectors drawn evenly from all parts so far; later groups use the same until the corpus has outgrown them.
+
+    Then everything that was noted with the old ones is deleted first and the new ones are written last, so that a run that takes up a
+    killed one comes to the same end.
+    """
     sizes = [corpus.read("embeddings", p, embeddings.folder, ["embedding_stills"]).num_rows for p in range(group.upto)]
-    count = cells.cell_count(sum(sizes), settings.semantic.cells)
-    step = max(1, sum(sizes) // max(1, cells.sample_size(count)))
-    drawn, seen = [np.zeros((0, 0), np.float32)], 0
-    for part in range(group.upto):
-        _, vectors = _vectors(corpus, embeddings, part)
-        if len(vectors):
-            drawn.append(vectors[-seen % step :: step])
-        seen += len(vectors)
-    sample = np.concatenate([d for d in drawn if len(d)] or drawn[:1])
-    centres = cells.fit(sample, count) if len(sample) else np.zeros((1, 1), np.float32)
-    out = io.BytesIO()
-    np.save(out, centres, allow_pickle=False)
-    corpus.store.commit_bytes(groups.cells_path(variant), out.getvalue())
+    last = groups.fitted(corpus, variant)
+    if last is None or cells.outgrown(sum(sizes[: last.upto]), sum(sizes), settings.semantic.cells):
+        count = cells.cell_count(sum(sizes), settings.semantic.cells)
+        step = max(1, sum(sizes) // max(1, cells.sample_size(count)))
+        drawn, seen = [np.zeros((0, 0), np.float32)], 0
+        for part in range(group.upto):
+            _, vectors = _vectors(corpus, embeddings, part)
+            if len(vectors):
+                drawn.append(vectors[-seen % step :: step])
+            seen += len(vectors)
+        sample = np.concatenate([d for d in drawn if len(d)] or drawn[:1])
+        centres = cells.fit(sample, count) if len(sample) else np.zeros((1, 1), np.float32)
+        out = io.BytesIO()
+        np.save(out, centres, allow_pickle=False)
+        corpus.store.remove(f"{variant.path}/looks")
+        corpus.store.commit_bytes(groups.cells_path(variant, group), out.getvalue())
+        last = group
+    groups.clear_older_cells(corpus, variant, last)
 
 
 def _centres(corpus: Corpus, variant: Variant) -> np.ndarray:
-    centres: np.ndarray = np.load(io.BytesIO(corpus.store.read_bytes(groups.cells_path(variant))), allow_pickle=False)
+    last = groups.fitted(corpus, variant)
+    if last is None:
+        raise RuntimeError(f"cells of `{variant.name}` were not found")
+    path = groups.cells_path(variant, last)
+    centres: np.ndarray = np.load(io.BytesIO(corpus.store.read_bytes(path)), allow_pickle=False)
     return centres
 
 

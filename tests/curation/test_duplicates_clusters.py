@@ -38,7 +38,8 @@ def test_a_long_chain_makes_small_clusters() -> None:
 
 def test_exact_copies_go_where_their_equal_goes() -> None:
     found = fates([(1, 0, NEAR, 0.9), (2, 1, EXACT, 1.0)], 3)
-    assert found[2] == Fate(0, "exact", 1.0)
+    assert found[2] == found[1] == Fate(0, "near", 0.9), "not exact: that is what it is to the other that is dropped"
+    assert found[0] == Fate(0, "near", 0.9)
 
 
 def test_strongest_evidence_then_the_likest_then_the_best() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 
 from curation import variants
 from curation.corpus import Corpus
-from curation.duplicates import groups
+from curation.duplicates import cells, groups
 from curation.golden import draw
 from curation.golden.encode import encode
 from curation.golden.set_copies import COPIES
@@ -54,7 +55,9 @@ def test_copies_are_found_in_the_scan(tmp_path: Path, run: Callable[..., Any]) -
         assert len({c for name, c in clusters.items() if name.startswith(seed)}) == 1
     assert len(set(clusters.values())) == 2
     assert clusters["again.mp4"] == clusters["0.mp4"]
-    assert "exact" in (of["again.mp4"]["duplicate_kind"], of["0.mp4"]["duplicate_kind"])
+    twins = [(of[n]["duplicate_kind"], of[n]["duplicate_similarity"]) for n in ("0.mp4", "again.mp4")]
+    assert twins[0] == twins[1], "what one is to the clip that is kept the other is too"
+    assert twins[0][0] == "near"
     assert of["0.resized.mp4"]["duplicate_of"] is not None, "the larger picture is kept"
     assert of["0.resized.mp4"]["duplicate_kind"] == "near"
     assert 0.85 <= of["0.resized.mp4"]["duplicate_similarity"] <= 1
@@ -251,30 +254,152 @@ def test_semantic_needs_vectors(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+SEMANTIC = ("features.embeddings.enabled=true", "dedup.semantic.enabled=true", "dedup.near.enabled=false")
+
+
+def add_vectors(tables: Tables, first: int, vectors: np.ndarray, without: tuple[int, ...] = ()) -> None:
+    """One more part, of clips numbered from ``first`` on with these vectors."""
+    part, ids = tables.parts, range(first, first + len(vectors))
+    tables.add(*({"id": i} for i in ids))
+    rows = [
+        {
+            "clip_id": f"c{i:031x}",
+            "embedding": None if i in without else v.tolist(),
+            "embedding_model": "test",
+            "embedding_stills": 1,
+        }
+        for i, v in zip(ids, vectors, strict=True)
+    ]
+    tables.corpus.store.commit_table(tables.corpus.path("embeddings", part, "default"), _filled("embeddings", rows))
+
+
+def directions(rng: np.random.Generator, count: int, width: int = 8) -> np.ndarray:
+    return cells.unit(rng.standard_normal((count, width)))
+
+
 def test_semantic_duplicates_by_cosine(tmp_path: Path) -> None:
-    vectors_on = "features.embeddings.enabled=true"
-    tables = Tables(tmp_path, vectors_on, "dedup.semantic.enabled=true", "dedup.near.enabled=false")
+    tables = Tables(tmp_path, *SEMANTIC)
     rng = np.random.default_rng(0)
-    known: list[np.ndarray] = []
-    for part in range(2):
-        tables.add(*({"id": 10 * part + i} for i in range(1, 6)))
-        vectors = rng.standard_normal((5, 8))
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        known.append(vectors)
-        vectors[0] = known[0][2]
-        rows = [
-            {
-                "clip_id": f"c{10 * part + i:031x}",
-                "embedding": v.tolist() if i != 5 else None,
-                "embedding_model": "test",
-            }
-            for i, v in enumerate(vectors, 1)
-        ]
-        tables.corpus.store.commit_table(tables.corpus.path("embeddings", part, "default"), _filled("embeddings", rows))
+    early, late = directions(rng, 5), directions(rng, 5)
+    early[0] = late[0] = early[2]
+    add_vectors(tables, 1, early, without=(5,))
+    add_vectors(tables, 11, late, without=(15,))
     found = tables.search()
     assert gives_way(found) == {3: 1, 11: 1}
     assert found[11]["duplicate_kind"] == "semantic"
     assert found[11]["duplicate_similarity"] == pytest.approx(1, abs=1e-3)
+
+
+def border_pair(centres: np.ndarray, cosine: float) -> np.ndarray:
+    """Two vectors on either side of the border between two cells, (2, d), and in no third cell's reach."""
+    for a, b in combinations(range(len(centres)), 2):
+        middle = cells.unit((centres[a] + centres[b])[None])[0]
+        apart = centres[a] - centres[b]
+        apart = cells.unit((apart - apart @ middle * middle)[None])[0]
+        half = np.arccos(cosine) / 2
+        pair = np.stack([np.cos(half) * middle + side * np.sin(half) * apart for side in (1, -1)]).astype(np.float32)
+        if [set(row) for row in cells.nearest(pair, centres).tolist()] == [{a, b}] * 2:
+            return pair
+    raise AssertionError("no two cells touch")
+
+
+def test_semantic_pairs_over_cells_borders_and_groups(tmp_path: Path) -> None:
+    tables = Tables(tmp_path, *SEMANTIC, "dedup.semantic.cells=6", "dedup.semantic.min_cosine=0.98")
+    rng = np.random.default_rng(1)
+    early = directions(rng, 60, 4)
+    add_vectors(tables, 1, early)
+    assert all(row["duplicate_kind"] in (None, "semantic") for row in tables.search().values())
+    path = next((Path(tables.corpus.store.uri) / "duplicates/default/cells").iterdir())
+    centres = np.load(path)
+    assert len(centres) == 6
+    pair = border_pair(centres, 0.99)
+    one, other = cells.nearest(pair, centres)[:, 0]
+    assert one != other
+    late = np.concatenate([directions(rng, 20, 4), pair[:1], early[5:6]])
+    add_vectors(tables, 101, late)
+    tables.search()
+    last = np.concatenate([directions(rng, 20, 4), pair[1:]])
+    add_vectors(tables, 201, last)
+    rows = tables.search()
+    assert 122 in gives_way(rows), "of an earlier group, in another part"
+    assert gives_way(rows)[221] == gives_way(rows).get(121, 121), "of an earlier group, across a border"
+    assert path.exists(), "how many cells there are was asked for: they stay"
+    # Every pair that comparing all with all would find decides alike: a clip stays only where no clip that stays is as close.
+    ids = [*range(1, 61), *range(101, 123), *range(201, 222)]
+    vectors = np.concatenate([early, late, last])
+    kept = [i for i, n in enumerate(ids) if rows[n]["duplicate_of"] is None]
+    close = np.triu(vectors[kept] @ vectors[kept].T > 0.981, 1)
+    assert not close.any()
+
+
+def growing(folder: Path, *settings: str) -> Tables:
+    tables = Tables(folder, *SEMANTIC, *settings)
+    add_vectors(tables, 1, directions(np.random.default_rng(2), 12))
+    return tables
+
+
+def grown(tables: Tables) -> None:
+    early, rng = directions(np.random.default_rng(2), 12), np.random.default_rng(3)
+    add_vectors(tables, 101, np.concatenate([directions(rng, 60), early[3:5]]))
+
+
+def cells_there(tables: Tables) -> dict[str, int]:
+    names = [n for n in tables.files() if n.startswith("default/cells/")]
+    return {n.removeprefix("default/cells/"): len(np.load(io.BytesIO(tables.files()[n]))) for n in names}
+
+
+def test_cells_are_found_anew_when_the_corpus_has_outgrown_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "CLIPS_PER_CELL", 4)
+    tables = growing(tmp_path)
+    tables.search()
+    assert cells_there(tables) == {"0000.npy": 3}
+    before = {n: f for n, f in tables.files().items() if "/part-" in n and "/looks/" not in n}
+    grown(tables)
+    assert gives_way(tables.search()) == {161: 4, 162: 5}
+    assert cells_there(tables) == {"0001.npy": 18}
+    assert before.items() <= tables.files().items(), "what was decided stays decided"
+    add_vectors(tables, 301, directions(np.random.default_rng(4), 60))
+    tables.search()
+    assert cells_there(tables) == {"0001.npy": 18}, "not yet four times as many"
+
+
+def test_cells_stay_where_their_number_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "CLIPS_PER_CELL", 4)
+    tables = growing(tmp_path, "dedup.semantic.cells=3")
+    tables.search()
+    grown(tables)
+    assert gives_way(tables.search()) == {161: 4, 162: 5}
+    assert cells_there(tables) == {"0000.npy": 3}
+
+
+@pytest.mark.parametrize(("step", "at"), [("remove", 1), ("commit_bytes", 1), ("remove", 2)])
+def test_killed_while_cells_are_found_anew_it_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, at: int
+) -> None:
+    monkeypatch.setattr(cells, "CLIPS_PER_CELL", 4)
+    undisturbed, tables = growing(tmp_path / "a"), growing(tmp_path / "b")
+    for one in (undisturbed, tables):
+        one.search()
+        grown(one)
+    undisturbed.search()
+    worker, calls = tables.worker(), 0
+    real = getattr(type(tables.corpus.store), step)
+
+    def dying(store: Any, path: str, *data: bytes) -> None:
+        nonlocal calls
+        calls += path.endswith(("/looks", ".npy"))
+        if calls == at:
+            raise Killed
+        real(store, path, *data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tables.corpus.store), step, dying)
+        with pytest.raises(Killed):
+            dedup.run(worker, 1)
+    tables.search()
+    assert tables.files() == undisturbed.files()
 
 
 def two_parts(folder: Path) -> Tables:
