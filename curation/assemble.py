@@ -37,6 +37,8 @@ def misfit(answers: Sequence[Answer]) -> str | None:
         if one["seam_after"] != other["seam_before"]:
             return f"transitions look different from the two sides of the seam where segment {number} begins"
     header, whole = _counted(answers)
+    if not whole.seekable:
+        return "parameter sets that come once in between are missing after a seek"
     if whole.holes(header):
         return "frames may be missing between others"
     return None

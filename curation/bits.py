@@ -33,4 +33,6 @@ class Bits:
         zeros = 0
         while not self.flag():
             zeros += 1
+            if zeros > 31:
+                raise NotUnderstood("a number is out of range")
         return (1 << zeros) - 1 + self.take(zeros)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import faulthandler
 import hashlib
 import json
+import multiprocessing
 import os
 import time
 from collections.abc import Callable
@@ -78,7 +79,9 @@ class Watch:
 
     def __init__(self, stall_s: float, log: TextIO) -> None:
         self._stall_s = stall_s
-        self._parent = os.getppid()
+        # Asked of the spawner, not of the system: the parent may be gone by now.
+        spawner = multiprocessing.parent_process()
+        self._parent = os.getppid() if spawner is None else spawner.pid
         self._log = log
         self._armed = 0.0
         self.alive()

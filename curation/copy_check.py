@@ -1,8 +1,8 @@
 """The proof that a stream copy shows what its source shows, at as little decoding as a proof needs.
 
 Where the scan decoded the source without a fault, it has already decoded exactly these packets in this order. If no frame of the copy
-can depend on anything else, what it shows is a function of the packets alone; so it is enough that the file holds the same bytes at
-the same times, that a decoder which starts there finds its feet, and that the pictures keep their size and format, as headers tell.
+can depend on anything else, what it shows is a function of the packets and the parameter sets in force, which are those of the
+header throughout; so it is enough that the file holds the same bytes at the same times, that a decoder which starts there finds its feet, and that the pictures keep their size and format, as headers tell.
 Where the first keyframe only promises that nothing after it needs what came before, the promise is put to the test: all frames up to
 the next such keyframe, its leading frames included, are decoded and compared with the source's; what follows that keyframe rests on
 the same promise, and on frames that were compared. After a scan with faults the first frame and everything from the last clean start
@@ -39,7 +39,7 @@ _UNSEEN = {"skip_loop_filter": "all"}
 """For frames whose pixels nobody looks at: the order and completeness of the output do not depend on it."""
 _ONE_FORM = {"vp9": vp9_frames.one_form, "av1": av1_frames.one_form}
 """Codecs of which any frame may differ in form from those it refers to, with what reads it from the frames' headers. In H.264 and
-HEVC, form is told by parameter sets, and may change at keyframes only (Rec. ITU-T H.264, 7.4.1.2.1; H.265, 7.4.2.4.2)."""
+HEVC, sequence parameter sets tell the form."""
 
 Size = tuple[int, int]
 
@@ -53,9 +53,9 @@ class Stored:
 
     def same_as(self, other: Stored, codec: str) -> bool:
         """Whether a decoder sees the same in both, however they separate units and repeat parameter sets that their headers hold."""
-        if self.packets == other.packets:
-            return True
-        return codec in NAL_CODECS and self._content(codec) == other._content(codec)
+        if codec not in NAL_CODECS:
+            return self.packets == other.packets
+        return self._content(codec) == other._content(codec)
 
     def _content(self, codec: str) -> tuple[set[bytes], list[list[bytes]]]:
         sets = set(header_units(codec, self.extradata))
@@ -76,25 +76,29 @@ def check_copy(
     shown: Sequence[int],
     ledger: Ledger,
     *,
-    same: Stored | None = None,
-    source: SourceSpan | None = None,
+    same: Stored,
+    source: SourceSpan,
+    faultless: bool,
+    alone: bool,
 ) -> Size:
     """(width, height) of the mp4, after checking that it shows frames at exactly these ticks, all 4:2:0, 8-bit, of one size.
 
     Args:
-        same: the packets as the source stores them, where the scan decoded them without a fault.
-        source: compare frames with those of this span; None where they cannot depend on what is not in the copy.
+        same: the packets as the source stores them.
+        source: the span that was copied; frames are compared with its own where nothing less proves them.
+        faultless: the scan decoded the source without a fault.
+        alone: no frame can depend on what is not in the copy.
 
     Raises:
         CopyRefused: the copy is not exact.
     """
-    if same is not None:
+    if faultless:
         try:
             with av.open(f"file:{out}", options=OPEN_OPTIONS | HEADER_ONLY) as container:
                 stream, packets = _packets(container, shown)
                 codec, extradata = _told(stream)
                 if same.same_as(Stored(extradata, [bytes(packet) for packet in packets]), codec):
-                    return _one_size(_check_beginning(stream, packets, source, ledger))
+                    return _one_size(_check_beginning(stream, packets, None if alone else source, ledger))
         except _ShowsOther:
             raise
         except (av.error.FFmpegError, CopyRefused, SeekFailed):
@@ -102,7 +106,8 @@ def check_copy(
     try:
         with av.open(f"file:{out}", options=dict(OPEN_OPTIONS)) as container:
             stream, packets = _packets(container, shown)
-            if source is not None:
+            codec, extradata = _told(stream)
+            if not alone or not same.same_as(Stored(extradata, [bytes(packet) for packet in packets]), codec):
                 truth = sought_frames(source, source.start_pts - 1, ledger)
                 return _one_size(_check_run(stream, packets, ledger, truth=truth))
             tail = _last_clean_start(stream, packets)
@@ -191,10 +196,7 @@ def _check_forms(stream: VideoStream, packets: Sequence[Packet[VideoStream]], le
     data = [bytes(packet) for packet in packets]
     if codec in _ONE_FORM:
         return set() if _ONE_FORM[codec](data) else _check_run(stream, packets, ledger)
-    if len(sequence_sets(codec, extradata, data)) == 1:
-        return set()
-    doubtful = [packet for packet in packets if packet.is_keyframe and starts_afresh(codec, extradata, bytes(packet))]
-    return {size for packet in doubtful for size in _check_run(stream, [packet], ledger)}
+    return set() if len(sequence_sets(codec, extradata, data)) == 1 else _check_run(stream, packets, ledger)
 
 
 def _check_run(

@@ -57,6 +57,8 @@ class ClipToCut:
     fps: float
     faultless: bool = False
     """The scan decoded the whole source without an error, a damaged frame or a wrong time stamp."""
+    seekable: bool = True
+    """Decoding may begin at any codec keyframe: `sources.seekable`."""
     bars: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Black bars at the top, bottom, left and right, in displayed pixels."""
 
@@ -127,6 +129,7 @@ def _copied(clip: ClipToCut, settings: Export, out: Path, ledger: Ledger) -> Cut
         "its picture is larger than `short_side`": min(clip.width, clip.height) > settings.short_side,
         "its pixels are not square": not _square_pixels(clip),
         "it has black bars to be cut off": _picture(clip, settings).box is not None,
+        "its parameter sets come once in between": not clip.seekable,
     }
     for why, holds in refusals.items():
         if holds:
@@ -204,7 +207,8 @@ def _square_pixels(clip: ClipToCut) -> bool:
 
 
 def _span(clip: ClipToCut) -> SourceSpan:
-    return SourceSpan(clip.path, clip.stream_index, clip.start_pts, clip.end_pts, clip.end_frame - clip.start_frame)
+    frames = clip.end_frame - clip.start_frame
+    return SourceSpan(clip.path, clip.stream_index, clip.start_pts, clip.end_pts, frames, clip.seekable)
 
 
 def _check_encoded(out: Path, shown: list[int]) -> tuple[int, int]:

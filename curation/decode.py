@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from curation.damage import Damage
 from curation.frames import Frame
 from curation.instants import newest_instant
+from curation.known_sets import KnownSets
 from curation.opening import SourceFailure, open_container
 from curation.pixels import FrameMaker
 from curation.probe import probe, video_stream
@@ -74,6 +75,7 @@ class SourceReader(AbstractContextManager["SourceReader"]):
             """Time stamp from which refused packets are faults: a recording may begin anywhere, and what is shown before its first
             codec keyframe refers to what it never had."""
             self._one_each = context.codec.canonical_name in _ONE_EACH
+            self._sets = KnownSets.of(context)
             self._numbers: dict[int, int] = {}  # time stamp → number, of packets whose frames are not out yet
             self._faulty: set[int] = set()  # numbers of packets that were refused
             assert self._stream.time_base is not None
@@ -165,7 +167,7 @@ class SourceReader(AbstractContextManager["SourceReader"]):
             owned = lower <= pts < upper
             if last is not None:
                 if pts - last > gap:
-                    fault = self._swallowed(last, pts, fault)
+                    fault = self._swallowed(last, pts, fault, frame)
                     if pts - last > hole:
                         damage.hole()
                 if owned and last >= lower:
@@ -192,7 +194,7 @@ class SourceReader(AbstractContextManager["SourceReader"]):
                 break
         else:
             if last is not None:
-                self._swallowed(last, NEVER, None)
+                self._swallowed(last, NEVER, None, frame)
         tally.settle(self.header if self._piece == WHOLE else None)
 
     def frames(self, luma_rate: float = 2.0) -> Iterator[Frame]:
@@ -259,6 +261,8 @@ class SourceReader(AbstractContextManager["SourceReader"]):
                     del numbers[next(iter(numbers))]
             if self._begins is None and packet.is_keyframe:
                 self._begins = -NEVER if packet.pts is None else packet.pts
+            if self._sets is not None:
+                self._sets.look(packet, self.tally)
             faulty = packet.is_corrupt
             frames: list[VideoFrame] = []
             try:
@@ -277,7 +281,9 @@ class SourceReader(AbstractContextManager["SourceReader"]):
                 if pts is not None and pts < self._key_pts:
                     self.tally.run_up += 1
                     continue  # a leading frame of the keyframe that was sought: it refers to frames that were not decoded
-                yield frame, None if pts is None else numbers.pop(pts, None), fault
+                came_from = None if pts is None else numbers.pop(pts, None)
+                self._faulty.discard(-1 if came_from is None else came_from)
+                yield frame, came_from, fault
                 fault = None
 
     def _book_fault(self, pts: int | None) -> bool:
@@ -286,14 +292,17 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         self.tally.errors += pts is None or lower <= pts < upper
         return pts is None or pts >= self._key_pts
 
-    def _swallowed(self, last: int, pts: int, fault: int | None) -> int | None:
+    def _swallowed(self, last: int, pts: int, fault: int | None, frame: VideoFrame) -> int | None:
         """The first faulty packet before a frame, after a look at the gap before it: a packet that belongs there gave no frame, though
         the decoder has not refused it. That of AV1 does so where it refuses the packet when it works with one thread.
         """
         if not self._one_each:
             return fault
         step = self.header.step
-        # The second of two fields that are packets of their own is shown half a step after the first.
+        if frame.interlaced_frame:
+            # Two fields may be packets of their own. The second is shown half a frame after the first and has no frame, and a header
+            # that counts packets has half a frame for a step.
+            step = max(step, self.tally.least_gap or NEVER)
         first = last + step * 9 // 10
         left = {
             stamp: number

@@ -38,6 +38,7 @@ from curation.clip_form import (
 from curation.pipe_formats import PC, full_range, pipe_format
 from curation.sound import Sound
 from curation.spans import CutError
+from curation.timescale import LONGEST
 from schemas.errors import StorageError, UsageError
 from schemas.recipe import Export
 
@@ -245,7 +246,7 @@ class Encoder(contextlib.AbstractContextManager["Encoder"]):
             **x264_options(timing, self._settings), "force_key_frames": f"expr:{due}",
             "fps_mode": "passthrough", "enc_time_base": f"1/{timing.timescale}",
             # A frame is shown until the next time stamp; only the last packet's duration is written, and makes up the whole.
-            "bsf:v": f"setts=pts=PTS:dts=DTS:duration='max(1,if(eq(N,{timing.num_frames - 1}),{timing.length}+STARTDTS-DTS,{timing.length}-PTS))'",
+            "bsf:v": f"setts=pts=PTS:dts=DTS:duration='clip(if(eq(N,{timing.num_frames - 1}),{timing.length}+STARTDTS-DTS,{timing.length}-PTS),1,{LONGEST})'",
         }  # fmt: skip
 
     def _mp4(self) -> dict[str, Any]:

@@ -19,6 +19,8 @@ _CRA, _RESETS, _LEADING, _TRAILING = 21, (16, 17, 18, 19, 20), (6, 7, 8, 9), (0,
 _PICTURES = range(32)
 _HEAD = 160
 """Bytes of a slice that are read for its header."""
+_SET = 4096
+"""Bytes of a parameter set that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +105,10 @@ def _picture(packet: bytes, size: int | None) -> tuple[int, bytes]:
 
 
 def _parameters(found: Sequence[bytes]) -> tuple[dict[int, _Sequence], dict[int, _Slices]]:
-    """Parameter sets by number; of two with one number the later counts."""
-    sequences = dict(_sequence_set(Bits(raw(unit)[2:])) for unit in found if _kind(unit) == _SPS and len(unit) > 2)
-    slices = dict(_slice_set(Bits(raw(unit)[2:])) for unit in found if _kind(unit) == _PPS and len(unit) > 2)
+    """Parameter sets of the base layer by number; of two with one number the later counts."""
+    base = [unit for unit in found if len(unit) > 2 and not unit[0] & 1 and not unit[1] >> 3]
+    sequences = dict(_sequence_set(Bits(raw(unit[:_SET])[2:])) for unit in base if _kind(unit) == _SPS)
+    slices = dict(_slice_set(Bits(raw(unit[:_SET])[2:])) for unit in base if _kind(unit) == _PPS)
     return sequences, slices
 
 

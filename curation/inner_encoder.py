@@ -19,6 +19,7 @@ from av.video.frame import PictureType, VideoFrame
 from curation.clip_form import PIPE_SWS, SQUARE, Picture, Timing, colour_tags, keyframe_due, mp4_options, x264_options
 from curation.pipe_formats import full_range
 from curation.spans import CutError
+from curation.timescale import LONGEST
 from schemas.errors import StorageError
 from schemas.recipe import Export
 
@@ -115,7 +116,8 @@ class InnerEncoder(contextlib.AbstractContextManager["InnerEncoder"]):
             self._packets += 1
             # A frame is shown until the next time stamp; only the last packet's duration is written, and makes up the whole.
             last = self._packets == self._timing.num_frames
-            packet.duration = max(1, length + self._first_dts - packet.dts if last else length - packet.pts)
+            due = length + self._first_dts - packet.dts if last else length - packet.pts
+            packet.duration = min(max(1, due), LONGEST)
             self._mp4.mux(packet)
 
     def _failure(self, error: Exception) -> Exception:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from curation.bits import Bits, NotUnderstood
 from curation.hevc_references import leaves_all_behind
-from curation.nal_units import header_units, length_size, raw, units
+from curation.nal_units import NAL_CODECS, header_units, is_sequence_set, leading_sets, length_size, raw, units
 
 _AVC_SEI, _AVC_IDR = 6, 5  # nal_unit_type: Rec. ITU-T H.264, table 7-1
 _HEVC_IDR_OR_BLA, _HEVC_CRA = (16, 17, 18, 19, 20), 21  # nal_unit_type: Rec. ITU-T H.265, table 7-1
@@ -76,6 +76,17 @@ def _long_number(data: bytes, at: int) -> tuple[int, int]:
     return number + data[at], at + 1
 
 
+def sets_from_header(codec: str, extradata: bytes | None, packets: Iterable[bytes]) -> bool:
+    """True where packets bring no parameter sets but those that the stream's header has, or the codec has none.
+
+    Writers of mp4 may drop what stands in packets, and a decoder that begins further on never sees it.
+    """
+    if codec not in NAL_CODECS:
+        return True
+    known, size = set(header_units(codec, extradata)), length_size(codec, extradata)
+    return all(unit in known for packet in packets for unit in leading_sets(codec, packet, size))
+
+
 def sequence_sets(codec: str, extradata: bytes | None, packets: Iterable[bytes]) -> set[bytes]:
     """The different sequence parameter sets that a stream's header and packets hold; they give size and format of the pictures.
 
@@ -85,6 +96,4 @@ def sequence_sets(codec: str, extradata: bytes | None, packets: Iterable[bytes])
     found = set(header_units(codec, extradata))
     for packet in packets:
         found.update(units(packet, size))
-    if codec == "hevc":
-        return {unit for unit in found if unit[0] >> 1 & 0x3F == 33}
-    return {unit for unit in found if unit[0] & 0x1F == 7}
+    return {unit for unit in found if is_sequence_set(codec, unit)}

@@ -68,15 +68,19 @@ def list_inputs(inputs: Iterable[str], out: Path | None = None, left_out: Counte
         UsageError: something named is not there, cannot be read, or is or contains the output folder ``out``.
     """
     found: dict[str, Entry] = {}
-    left_out = Counter() if left_out is None else left_out
+    others: set[Path] = set()
+    inputs = list(inputs)
     for text in inputs:
         try:
-            for entry in _list_one(text, out, left_out):
+            for entry in _list_one(text, out, others):
                 found[entry.uri] = _merged(found[entry.uri], entry) if entry.uri in found else entry
         except OSError as error:
             raise UsageError(
                 f"`{text[:200]}` cannot be listed: {error.strerror}.", fix="Check the path and its permissions."
             ) from None
+    if left_out is not None:
+        named = {Path(os.path.abspath(text)) for text in inputs}
+        left_out.update(path.suffix.lower() for path in sorted(others - named))
     return _distinct(list(found.values()))
 
 
@@ -96,7 +100,7 @@ def _merged(first: Entry, second: Entry) -> Entry:
     )
 
 
-def _list_one(text: str, out: Path | None, left_out: Counter[str]) -> Iterator[Entry]:
+def _list_one(text: str, out: Path | None, others: set[Path]) -> Iterator[Entry]:
     if is_uri(text):
         raise UsageError(
             f"`{text}` is a remote address, and remote inputs are not read yet.",
@@ -105,7 +109,7 @@ def _list_one(text: str, out: Path | None, left_out: Counter[str]) -> Iterator[E
     path = Path(os.path.abspath(text.removeprefix("file://")))
     if path.is_dir():
         _refuse_output_inside(path, out)
-        yield from _folder(path, path, left_out)
+        yield from _folder(path, path, others)
     elif path.exists():
         if path.suffix.lower() in MANIFESTS:
             yield from _manifest(path)
@@ -123,8 +127,8 @@ def _list_one(text: str, out: Path | None, left_out: Counter[str]) -> Iterator[E
             item = Path(os.path.abspath(match))
             if item.is_dir():
                 _refuse_output_inside(item, out)
-                yield from _folder(item, root, left_out)
-            elif _is_media(item, left_out):
+                yield from _folder(item, root, others)
+            elif _is_media(item, others):
                 yield _entry(item, _relative(item, root))
     else:
         raise UsageError(
@@ -141,17 +145,17 @@ def _refuse_output_inside(folder: Path, out: Path | None) -> None:
         )
 
 
-def _is_media(path: Path, left_out: Counter[str]) -> bool:
-    """Whether a file is a source by its name's ending; counts those that are not."""
+def _is_media(path: Path, others: set[Path]) -> bool:
+    """Whether a file is a source by its name's ending; notes those that are not."""
     ending = path.suffix.lower()
     if ending.lstrip(".") in MEDIA_EXTENSIONS or (ending == ".webp" and animated_file(path)):
         return True
     if ending not in SIDE_CARS:
-        left_out[ending] += 1
+        others.add(path)
     return False
 
 
-def _folder(folder: Path, root: Path, left_out: Counter[str]) -> Iterator[Entry]:
+def _folder(folder: Path, root: Path, others: set[Path]) -> Iterator[Entry]:
     """Media files below a folder, hidden ones left out, links followed once."""
 
     def refuse(error: OSError) -> None:
@@ -170,7 +174,7 @@ def _folder(folder: Path, root: Path, left_out: Counter[str]) -> Iterator[Entry]
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             item = Path(here, name)
-            if not name.startswith(".") and _is_media(item, left_out):
+            if not name.startswith(".") and _is_media(item, others):
                 yield _entry(item, _relative(item, root))
 
 

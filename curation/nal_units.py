@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum, auto
 
 _START_CODE = b"\x00\x00\x01"
 _LENGTH_AT = {"h264": 4, "hevc": 21}
 NAL_CODECS = tuple(_LENGTH_AT)
+_HEAD = 1 << 16
+"""Bytes of a packet behind start codes in which its parameter sets are looked for."""
 
 
 def header_units(codec: str, extradata: bytes | None) -> Iterator[bytes]:
@@ -57,6 +60,51 @@ def units(packet: bytes, size_of_length: int | None) -> Iterator[bytes]:
         if unit := packet[at : at + size].rstrip(b"\x00"):
             yield unit
         at += size
+
+
+def leading_sets(codec: str, packet: bytes, size_of_length: int | None) -> Iterator[bytes]:
+    """The parameter sets of a packet that stand before its first slice, where they belong; the rest is not looked at."""
+    if size_of_length is None:
+        head = packet[:_HEAD]
+        at = head.find(_START_CODE) + 3
+        while at > 2 and at < len(head):
+            kind = _kind(codec, head[at])
+            if kind is _Kind.SLICE:
+                return
+            end = head.find(_START_CODE, at)
+            if kind is _Kind.SET:
+                yield head[at : end if end >= 0 else len(head)].rstrip(b"\x00")
+            at = end + 3
+        return
+    at = size_of_length
+    while at < len(packet):
+        kind = _kind(codec, packet[at])
+        if kind is _Kind.SLICE:
+            return
+        end = at + int.from_bytes(packet[at - size_of_length : at], "big")
+        if kind is _Kind.SET:
+            yield packet[at:end].rstrip(b"\x00")
+        at = end + size_of_length
+
+
+def is_sequence_set(codec: str, unit: bytes) -> bool:
+    """Whether a unit gives size and format of pictures."""
+    return unit[0] >> 1 & 0x3F == 33 if codec == "hevc" else unit[0] & 0x1F == 7
+
+
+class _Kind(Enum):
+    SLICE = auto()
+    SET = auto()
+    OTHER = auto()
+
+
+def _kind(codec: str, first: int) -> _Kind:
+    """By the first byte of a unit (Rec. ITU-T H.264, table 7-1; H.265, table 7-1)."""
+    if codec == "hevc":
+        kind = first >> 1 & 0x3F
+        return _Kind.SLICE if kind < 32 else _Kind.SET if kind < 35 else _Kind.OTHER
+    kind = first & 0x1F
+    return _Kind.SLICE if 1 <= kind <= 5 else _Kind.SET if kind in (7, 8, 13, 15) else _Kind.OTHER
 
 
 def raw(unit: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 from typing import Any
 
 import av
@@ -133,13 +134,14 @@ def video_stream(container: InputContainer) -> VideoStream:
 
 def _stream_seconds(stream: VideoStream) -> float | None:
     """Length of a stream as the container tells it; Matroska does so in a tag, where it does at all."""
-    if stream.duration is not None and stream.time_base is not None:
+    if stream.duration is not None and stream.time_base is not None and stream.duration >= 0:
         return float(stream.duration * stream.time_base)
     try:
         hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-    except ValueError:
+        length = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except (ValueError, OverflowError):
         return None
+    return length if 0 <= length < inf else None
 
 
 def _announced_seconds(container: InputContainer, stream: VideoStream) -> float | None:

@@ -21,12 +21,12 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from curation.copy_check import CopyRefused, Stored, check_copy
-from curation.keyframes import stands_alone
+from curation.keyframes import sets_from_header, stands_alone
 from curation.opening import open_container
 from curation.packet_opening import open_headers
 from curation.pipe_formats import PC
 from curation.spans import Ledger, SeekFailed, SourceSpan, packets_from_keyframe, video_stream
-from curation.timescale import ticks, timescale_of
+from curation.timescale import LONGEST, ticks, timescale_of
 from schemas.recipe import Export
 
 CODECS = ("h264", "hevc", "vp9", "av1")
@@ -156,30 +156,35 @@ def copy_span(
             raise CopyRefused(f"mp4 readers do not take the codec {codec}")
         if stream.codec_context.color_range == PC:
             raise CopyRefused("the picture is not 8-bit 4:2:0 in limited range")
+        tolerance = round(Fraction(settings.copy_start_tolerance_s) / time_base)
         try:
             found = packets_from_keyframe(container, stream, span.start_pts)
             # Matroska stores no decoding times; FFmpeg makes them up from what it learns by decoding.
-            packets = list(_packets_around(found, span.end_pts, timed=quick is None or "mp4" in container.format.name))
+            timed = quick is None or "mp4" in container.format.name
+            near = _packets_around(found, span.end_pts, timed=timed)
+            stamps, packets = _collect(near, span.start_pts, span.start_pts + tolerance)
         except (SeekFailed, av.error.FFmpegError):
             raise CopyRefused("its packets cannot be found by seeking") from None
-        if any(p.pts is None or p.is_corrupt or p.is_discard or p.has_sidedata("new_extradata") for p in packets):
-            raise CopyRefused("packets are damaged, have no time, or change the decoder's settings")
         length = span.end_pts - span.start_pts
         plan = plan_copy(
-            [(p.pts, p.is_keyframe) for p in packets if p.pts is not None],
+            stamps,
             span,
-            tolerance=round(Fraction(settings.copy_start_tolerance_s) / time_base),
+            tolerance=tolerance,
             interval=round(Fraction(settings.copy_keyframe_interval_s) / time_base),
             least=int(min(_LEAST_S / time_base, _LEAST_SHARE * length)),
         )
         chosen = [packets[i] for i in plan.chosen]
         data, left_out = [bytes(packet) for packet in chosen], [bytes(packets[i]) for i in plan.leading]
+        if not sets_from_header(codec, extradata, data):
+            raise CopyRefused("its parameter sets change, and mp4 readers may know those of the header only")
         alone = stands_alone(codec, extradata, data, left_out)
-        shown = _write(container, stream, chosen, plan, time_base, keep_sound, out)
-        same = Stored(extradata, data) if faultless else None
+        try:
+            shown = _write(container, stream, chosen, plan, time_base, keep_sound, out)
+        except av.error.FFmpegError as error:
+            raise CopyRefused(f"the mp4 writer does not take it: {error.strerror}") from error
     start, end = plan.start_pts, plan.end_pts
-    compared = None if alone else SourceSpan(span.path, span.stream_index, start, end, len(shown))
-    size = check_copy(out, shown, ledger, same=same, source=compared)
+    source = SourceSpan(span.path, span.stream_index, start, end, len(shown))
+    size = check_copy(out, shown, ledger, same=Stored(extradata, data), source=source, faultless=faultless, alone=alone)
     return Copied(plan.skipped, len(shown), start, end, *size)
 
 
@@ -195,6 +200,32 @@ def _packets_around(
         later += packet.pts is not None and packet.pts >= end_pts
         if later >= _REORDER or (timed and packet.dts is not None and packet.dts >= end_pts):
             return
+
+
+def _collect(
+    found: Iterator[Packet[VideoStream]], start_pts: int, latest: int
+) -> tuple[list[tuple[int, bool]], dict[int, Packet[VideoStream]]]:
+    """(time of showing, is codec keyframe) of packets, and by their place those from the first keyframe on at which a copy might begin.
+
+    What comes before may be long, and is not kept.
+
+    Raises:
+        CopyRefused: one is damaged or changes the decoder's settings, or there is no such keyframe until ``latest``.
+    """
+    stamps: list[tuple[int, bool]] = []
+    packets: dict[int, Packet[VideoStream]] = {}
+    later = 0
+    for packet in found:
+        pts = packet.pts
+        if pts is None or packet.is_corrupt or packet.is_discard or packet.has_sidedata("new_extradata"):
+            raise CopyRefused("packets are damaged, have no time, or change the decoder's settings")
+        if packets or (packet.is_keyframe and pts >= start_pts):
+            packets[len(stamps)] = packet
+        later += pts > latest
+        if later >= _REORDER and not packets:
+            raise CopyRefused("no codec keyframe lies at its start or within the tolerance after it")
+        stamps.append((pts, packet.is_keyframe))
+    return stamps, packets
 
 
 def _write(
@@ -247,7 +278,7 @@ def _video_feed(
     for packet, pts, dts in zip(chosen, shown, stored, strict=True):
         packet.pts, packet.dts, packet.time_base = pts, dts, base
         # A frame is shown until the next time stamp; only the last packet's duration is written, and makes up the whole.
-        packet.duration = max(1, total - (pts if dts != stored[-1] else dts - stored[0]))
+        packet.duration = min(max(1, total - (pts if dts != stored[-1] else dts - stored[0])), LONGEST)
         packet.stream = track
         yield dts * base, packet
 

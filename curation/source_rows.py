@@ -52,6 +52,7 @@ def counted_columns(tally: Tally, header: Header, segments: int) -> dict[str, An
         "damaged_frames": tally.damaged_frames,
         "decode_errors": tally.errors,
         "timestamp_faults": tally.timestamp_faults(header),
+        "seekable": tally.seekable,
     }
 
 
@@ -60,6 +61,7 @@ NO_COLUMNS: dict[str, Any] = dict.fromkeys(
         "container", "codec", "pixel_format", "width", "height", "coded_width", "coded_height", "rotation", "sample_aspect_ratio", "fps",
         "variable_fps", "num_frames", "announced_frames", "duration_s", "has_audio", "color_range", "color_matrix", "color_transfer",
         "color_primaries", "segments", "frames_decoded", "frames_run_up", "damaged_frames", "decode_errors", "timestamp_faults",
+        "seekable",
     )
 )  # fmt: skip
 """`source_columns` of a source of which nothing is known."""

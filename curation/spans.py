@@ -41,6 +41,8 @@ class SourceSpan:
     end_pts: int
     num_frames: int
     """Frames in the span, as the scan counted them."""
+    seekable: bool = True
+    """Whether decoding may begin at any codec keyframe, as far as the scan could tell."""
 
 
 class Ledger:
@@ -71,7 +73,7 @@ def frames_of(span: SourceSpan, ledger: Ledger, restart: Callable[[], None]) -> 
     """
     yielded = 0
     try:
-        for item in sought_frames(span, span.start_pts, ledger):
+        for item in sought_frames(span, span.start_pts, ledger) if span.seekable else ():
             yielded += 1
             yield item
         if yielded == span.num_frames:

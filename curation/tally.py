@@ -68,6 +68,10 @@ class Tally:
     """The same for frames between a hole and the next recovery point; they count as damaged if frames were lost there."""
     errors: int = 0
     """Packets that the demuxer called corrupt, or that it or the decoder refused."""
+    foreign_sets: bool = False
+    """A packet brought parameter sets of H.264 or HEVC that the container's header does not have."""
+    bare_keyframes: bool = False
+    """A codec keyframe of H.264 or HEVC came without parameter sets of its own."""
     mended_stamps: int = 0
     """Frames whose time stamp was missing or ran backwards."""
     first_pts: int | None = None
@@ -111,7 +115,14 @@ class Tally:
             whole.damaged += tally.damaged
             whole.errors += tally.errors
             whole.mended_stamps += tally.mended_stamps
+            whole.foreign_sets |= tally.foreign_sets
+            whole.bare_keyframes |= tally.bare_keyframes
         return whole
+
+    @property
+    def seekable(self) -> bool:
+        """Whether decoding may begin at any codec keyframe: not where parameter sets came once and later keyframes lack them."""
+        return not (self.foreign_sets and self.bare_keyframes)
 
     def note_gap(self, gap: int, count: int = 1) -> None:
         """Two frames follow each other at this distance."""

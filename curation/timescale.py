@@ -7,7 +7,8 @@ from fractions import Fraction
 
 _LEAST_TIMESCALE = 10_000
 _MOST_TIMESCALE = 30_000_000
-"""An mp4 sample lasts at most 2^31 − 1 ticks: 71 s at this many ticks per second."""
+LONGEST = 2**31 - 1
+"""Ticks that the mp4 writer takes for the length of a packet at most: 71 s at the largest timescale."""
 
 
 def timescale_of(time_base: Fraction) -> int:

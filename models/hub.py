@@ -16,9 +16,9 @@ _READ = 1 << 20
 
 
 def is_path(name: str) -> bool:
-    """Whether a model's name is meant as a local path, there or not; a name on the hub is `owner/name`."""
+    """Whether a model's name is meant as a local path, there or not; a name on the hub is `owner/name` or `owner/name@revision`."""
     path = os.path.expanduser(name)
-    return os.path.exists(path) or path.startswith((".", os.sep)) or path.count("/") > 1
+    return os.path.exists(path) or path.startswith((".", os.sep)) or path.partition("@")[0].count("/") > 1
 
 
 def split_revision(name: str) -> tuple[str, str | None]:

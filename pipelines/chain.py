@@ -60,6 +60,7 @@ def carry_out(stage: Stage, worker: Worker, unit: int) -> bool:
     try:
         stage.run(worker, unit)
     except Unanswered as error:
-        worker.emit({"kind": "unanswered", "part": unit, "questions": error.questions, "why": error.why})
+        told = {"stage": stage.name, "part": unit, "questions": error.questions, "why": error.why}
+        worker.emit({"kind": "unanswered", **told})
         return False
     return True

@@ -78,9 +78,17 @@ def check_before(corpus: Corpus | None, recipe: CurateRecipe, wanted: Sequence[s
 
 
 def dry_run(
-    entries: Sequence[Entry], corpus: Corpus | None, recipe: CurateRecipe, options: Options, limit: int | None
+    entries: Sequence[Entry],
+    corpus: Corpus | None,
+    recipe: CurateRecipe,
+    options: Options,
+    limit: int | None,
+    wanted: Sequence[str] = ALL_STAGES,
 ) -> dict[str, Any]:
-    """What a run would do. Writes nothing; a changed file counts as known here, since its content is not read."""
+    """What a run of the wanted stages would do; of none, what planning would.
+
+    Writes nothing; a changed file counts as known here, since its content is not read.
+    """
     known: set[str] = set()
     forgotten = Forgotten(())
     if corpus is not None:
@@ -91,8 +99,8 @@ def dry_run(
     fresh = [e for e in listed if e.uri not in known and not is_forgotten(e, forgotten)]
     parts = list(group(fresh, recipe.plan))
     missing: dict[str, int] = {}
-    stages = part_stages(recipe, ALL_STAGES)
-    made = {} if corpus is None else prepare_variants(corpus, recipe, ALL_STAGES, options, dry=True)
+    stages = part_stages(recipe, wanted)
+    made = prepare_variants(corpus, recipe, wanted, options, dry=True) if corpus is not None and wanted else {}
     for stage in stages:
         missing[stage.name] = len(parts) + (0 if corpus is None else len(missing_parts(corpus, [stage], made)))
     return {
@@ -103,7 +111,7 @@ def dry_run(
         "bytes": sum(e.size or 0 for e in fresh),
         "parts": len(parts),
         "missing": missing,
-        "makes": None if corpus is None else intent(corpus, stages, made, exporting=True),
+        "makes": intent(corpus, stages, made, exporting="export" in wanted) if corpus is not None and wanted else None,
     }
 
 

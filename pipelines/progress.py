@@ -90,6 +90,7 @@ class Progress:
         self._last_line = 0.0
         self._last: str | None = None
         self._seen: dict[int, set[str | None]] = {}
+        self._stuck: dict[int, str] = {}
 
     # Phases ----------------------------------------------------------------------------------------------------------
 
@@ -177,6 +178,8 @@ class Progress:
     def _part(self, event: Event) -> None:
         c = self.counts
         c.parts[event["stage"]] += 1
+        if self._stuck.get(event["part"]) == event["stage"]:  # its worker died, and the next one had its answers
+            del c.unanswered[event["part"]]
         if event["stage"] == self._last:
             for unit in ("parts", "tasks"):
                 self._done[unit] = self._done.get(unit, 0) + 1
@@ -209,6 +212,7 @@ class Progress:
 
     def _unanswered(self, event: Event) -> None:
         self.counts.unanswered[event["part"]] = event["questions"]  # told again where its worker died
+        self._stuck[event["part"]] = event["stage"]
         self.counts.unanswered_why = event["why"]
 
     def _clip(self, event: Event) -> None:

@@ -17,12 +17,14 @@ from pipelines.progress import Counts, Progress
 from schemas.recipe import CurateRecipe
 
 
-def say_killed(store: Store, progress: Progress) -> None:
-    """Where the last run was killed: say so, for nothing else is known of it."""
+def say_killed(store: Store, progress: Progress) -> bool:
+    """Where the last run was killed: say so, for nothing else is known of it. Whether it was."""
     last = last_record(store)
-    if last is not None and last.get("outcome") == KILLED:
+    killed = last is not None and last.get("outcome") == KILLED
+    if last is not None and killed:
         text = f"the last `stiv {last['command']}` was killed and left no record; what it had finished is kept."
         progress.handle({"kind": "note", "text": text})
+    return killed
 
 
 def book_left(store: Store, progress: Progress) -> None:

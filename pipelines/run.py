@@ -76,7 +76,7 @@ def run(
         _need_inputs(corpus, recipe, stages, foreseen, missing_parts(corpus, stages, foreseen))
     elif "export" in wanted:
         _need_decisions(corpus, foreseen["decisions"])
-    say_killed(corpus.store, progress)
+    after_kill = say_killed(corpus.store, progress)
     if text := intent(corpus, stages, foreseen, exporting="export" in wanted):
         progress.say(text)
     for text in model_notes(recipe, [s.table for s in stages if missing_parts(corpus, [s], foreseen)]):
@@ -109,7 +109,7 @@ def run(
         executor.close()
         seconds = time.monotonic() - began
         record = None
-        if worked or progress.begun:
+        if worked or progress.begun or after_kill:  # else the killed one would be the last for ever
             # On a full disk the record fails too: that must not hide the error that is under way.
             with contextlib.suppress(StorageError) if sys.exc_info()[0] else contextlib.nullcontext():
                 book_left(corpus.store, progress)

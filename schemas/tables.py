@@ -147,6 +147,12 @@ SOURCES = Table(
             "",
             "frames whose time stamp was missing or ran backwards, and gaps where the header counts more frames, or none, so that some may be lost",
         ),
+        _col(
+            "seekable",
+            B,
+            "",
+            "decoding may begin at any codec keyframe; false where H.264 or HEVC parameter sets come once in between, so that clips are cut by decoding from the start",
+        ),
         _col("license", S, "", "licence that the manifest gave"),
         _col("tags", STRINGS, "", "tags that the manifest gave"),
         _col("extra", STRING_MAP, "", "further columns of the manifest, as text"),

@@ -2,12 +2,13 @@
 
 By words alone, without a model. A thing is a word that :mod:`curation.captioning.objects` takes for one; words that it leaves out
 because they mostly are something else ("face", "fly", "orange", "mine", "camera"; ``words/either.txt``) are things where they stand
-like one. A synonym or a wider term ("dog" for "poodle") is an addition, too, for it cannot be told from a made-up thing. Limits, by
+like one, and so are those that only an ending makes a deed or an idea of ("clearing", "partition"). A synonym or a wider term ("dog" for "poodle") is an addition, too, for it cannot be told from a made-up thing. Limits, by
 intent:
 
 - the words of both texts are compared, not what they belong to: who has which colour, who does what to whom and which of two goes
   left may be swapped;
 - adjectives other than colours, verbs, places ("behind", "on top"), "in" and "out", ordinals and one thing for many are not looked at;
+- a thing of such an ending is missed where the caption has its verb, and after a bare preposition where it ends in -ing or -ed;
 - a thing whose word the caption has as a verb is known ("The crowd waves" – "a wave"), save for the words of ``words/either.txt``.
 """
 
@@ -17,7 +18,7 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 
-from curation.captioning.objects import describes, names_thing, plain_text, singular
+from curation.captioning.objects import describes, names_thing, plain_text, seems_deed, singular
 from curation.captioning.wordlists import word_lines, word_set
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|[.,;:!?()\n]")
@@ -73,6 +74,8 @@ def _things(caption: Sequence[str]) -> IsNew:
             return False
         if names_thing(words[i]):
             return True
+        if seems_deed(words[i]):
+            return _stands_as_thing(words, i) and not _base_forms(base) & said
         # "Slides" for "is sliding" is the caption's own verb, unless it can only be a thing where it stands.
         return _may_name(words, i) and (base not in said or _plainly_names(words, i))
 
@@ -130,6 +133,14 @@ def _may_name(words: Sequence[str], i: int) -> bool:
     if kind == "verb" or singular(words[i]) != words[i]:
         return not _is_verb(words, i)
     return _plainly_names(words, i)
+
+
+def _stands_as_thing(words: Sequence[str], i: int) -> bool:
+    """Whether a word with the ending of a deed may name a thing: where a word plainly does, but "by walking" and "a walking pace" do not."""
+    following = words[i + 1] if i + 1 < len(words) else ""
+    if following in word_set("abstract") or singular(following) in _either() or not _plainly_names(words, i):
+        return False
+    return not words[i].endswith(("ing", "ed")) or words[i - 1] not in _PREPOSITIONS
 
 
 def _plainly_names(words: Sequence[str], i: int) -> bool:

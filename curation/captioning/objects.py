@@ -26,6 +26,8 @@ _ENDINGS = (
     "ship hood".split(),
 )
 """What only verbs, adverbs, adjectives and abstract words end in, mostly; the second only after three letters or more."""
+_DEEDS = tuple("ing ed ity tion sion ment ance ence ness ism ship hood".split())
+"""Those of them that nouns have, too."""
 _ES = ("ses", "xes", "zes", "ches", "shes")
 
 
@@ -74,6 +76,13 @@ def names_thing(word: str) -> bool:
     return not any(word.endswith(end) and len(word) > len(end) + 1 for end in _ENDINGS[0]) and not any(
         word.endswith(end) and len(word) > len(end) + 3 for end in _ENDINGS[1]
     )
+
+
+def seems_deed(word: str) -> bool:
+    """Whether a plain word is taken for a deed, a state or an idea by its ending alone: "clearing" and "partition" are things all the same."""
+    if names_thing(word) or word in _other_words() or singular(word) in _other_words():
+        return False
+    return singular(word).endswith(_DEEDS)
 
 
 def describes(word: str) -> bool:

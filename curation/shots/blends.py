@@ -219,6 +219,8 @@ def _mixed_span(window: Sequence[Sketch], first: int, last: int, residual: float
         start, end = s, e
     inside = _weights(gram, start, end, start, end + 1)
     half = (end - start + 1) // 2
+    if not np.isfinite(inside).all():
+        return first, last + 1  # it has grown to where both ends show the same
     skipped = max(0, int(np.flatnonzero(inside[:half] <= _LEAN)[-1]) - 1) if start == first else 0
     end = min(end, start + half + int(np.flatnonzero(inside[half:] >= 1 - _LEAN)[0]) + 1) if end == last else end
     start += skipped

@@ -54,4 +54,6 @@ def print_plan(report: dict[str, Any], console: Console) -> None:
         console.print(report["makes"], markup=False)
     for stage, parts in report["missing"].items():
         console.print(f"  {stage}: {plural(parts, 'part')} to do")
-    console.print("  export: what will be kept and is not in a shard yet\nNothing was written.")
+    if report["missing"]:
+        console.print("  export: what will be kept and is not in a shard yet")
+    console.print("Nothing was written.")

@@ -168,7 +168,7 @@ def plan(
     left_out: Counter[str] = Counter()
     entries = job.list_and_check(videos, out, left_out)
     if dry_run:
-        plan = job.dry_run(entries, job.existing(out, effective), effective, Options(), limit)
+        plan = job.dry_run(entries, job.existing(out, effective), effective, Options(), limit, wanted=())
         report = {**plan, "left_out": dict(left_out)}
         common.print_json(report) if as_json else print_plan(report, common.out_console)
         return

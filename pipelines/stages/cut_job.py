@@ -68,6 +68,7 @@ def make_job(row: Mapping[str, Any], settings: Export, folder: Path) -> CutJob:
         codec=row["source_codec"],
         fps=row["fps"],
         faultless=not any(row[f"source_{n}"] for n in ("damaged_frames", "decode_errors", "timestamp_faults")),
+        seekable=row["source_seekable"],
         bars=bars_of(row),
     )
     given = (row["source_sha256"], row["mtime_ns"], row["source_bytes"])

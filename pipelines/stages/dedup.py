@@ -273,16 +273,18 @@ def _fit_cells(corpus: Corpus, variant: Variant, embeddings: Variant, group: Gro
     if last is None or cells.outgrown(sum(sizes[: last.upto]), sum(sizes), settings.semantic.cells):
         count = cells.cell_count(sum(sizes), settings.semantic.cells)
         step = max(1, sum(sizes) // max(1, cells.sample_size(count)))
-        drawn, seen = [np.zeros((0, 0), np.float32)], 0
+        drawn: list[np.ndarray] = []
+        seen = 0
         for part in range(group.upto):
             _, vectors = _vectors(corpus, embeddings, part)
             if len(vectors):
                 drawn.append(vectors[-seen % step :: step])
             seen += len(vectors)
-        sample = np.concatenate([d for d in drawn if len(d)] or drawn[:1])
-        centres = cells.fit(sample, count) if len(sample) else np.zeros((1, 1), np.float32)
+        some = [d for d in drawn if len(d)]
+        if not some:
+            return  # no clip has a vector yet
         out = io.BytesIO()
-        np.save(out, centres, allow_pickle=False)
+        np.save(out, cells.fit(np.concatenate(some), count), allow_pickle=False)
         corpus.store.remove(f"{variant.path}/looks")
         corpus.store.commit_bytes(groups.cells_path(variant, group), out.getvalue())
         last = group
@@ -290,9 +292,10 @@ def _fit_cells(corpus: Corpus, variant: Variant, embeddings: Variant, group: Gro
 
 
 def _centres(corpus: Corpus, variant: Variant) -> np.ndarray:
+    """(k, d); (0, 0) where no clip has a vector."""
     last = groups.fitted(corpus, variant)
     if last is None:
-        raise RuntimeError(f"cells of `{variant.name}` were not found")
+        return np.zeros((0, 0), np.float32)
     path = groups.cells_path(variant, last)
     centres: np.ndarray = np.load(io.BytesIO(corpus.store.read_bytes(path)), allow_pickle=False)
     return centres

@@ -22,7 +22,7 @@ from curation.views import table_dataset
 from pipelines.children import DEATHS
 from pipelines.context import Worker
 from pipelines.stages.cut_job import SourceChanged, bars_of, cut_one, frames_path, make_job
-from schemas.errors import ERROR_CODES, ErrorCode, StorageError
+from schemas.errors import ERROR_CODES, ErrorCode, StivError, StorageError
 from schemas.ids import fingerprint
 from schemas.recipe import Export
 from schemas.tables import SHARD_FAILURES, SHARDS
@@ -67,15 +67,16 @@ def run(worker: Worker, number: int) -> None:
     settings = Export.model_validate(variant.settings)
     base = corpus.store.scratch(*scratch_names(settings))
     members = read_plan(corpus, variant, shard)[shard]
+    again, tried = set[str](), dict[str, Failure]()
     if corpus.store.exists(index_path(variant, shard)):
         again = _retryable(corpus, variant, shard)
-        failures = _cut_all(worker, _rows(worker, [m for m in members if m[0] in again]), settings, base)
+        tried = failures = _cut_all(worker, _rows(worker, [m for m in members if m[0] in again]), settings, base)
         if again <= failures.keys():
             _note_failures(corpus, variant, shard, failures)
             return
     rows = _rows(worker, members)
     find_finished(corpus, set(rows), settings, base, {c for c, row in rows.items() if not any(bars_of(row))})
-    failures = _cut_all(worker, rows, settings, base)
+    failures = tried | _cut_all(worker, {c: row for c, row in rows.items() if c not in again}, settings, base)
     samples, cut = [], {}
     for clip_id in rows.keys() - failures.keys():
         finished = read_finished(base, clip_id)
@@ -201,6 +202,11 @@ def _cut_all(worker: Worker, rows: dict[str, dict[str, Any]], settings: Export, 
             failures[clip_id], changed[clip_id] = (error.code, error.message), error.sha256
         except (FutureTimeout, *DEATHS, SourceFailure, CutError) as error:
             failures[clip_id] = _failure(error)
+        except StivError:
+            raise
+        except Exception as error:  # one clip must not end the run: it is told, and its row says so
+            worker.emit({"kind": "note", "text": f"{row['source_uri']}: internal error: {error!r}"})
+            failures[clip_id] = ErrorCode.CRASHED, f"internal error: {type(error).__name__}: {error}"
         else:
             worker.emit(_cut_event(row, done.how, base))
     failures |= _replaced(worker.corpus, {c: (rows[c]["source_uri"], sha256) for c, sha256 in changed.items()})

@@ -113,6 +113,13 @@ def test_what_only_shortens_adds_nothing(caption: str, shorter: str) -> None:
         ("A car on a road.", "Several cars on a road.", "several"),
         ("A man sits.", "A man sits in an office.", "office"),
         ("A child plays.", "A child plays on slides.", "slide"),
+        (
+            "A man stands.",
+            "A man stands with a carnation in a clearing, behind a partition.",
+            "carnation clearing partition",
+        ),
+        ("A man stands.", "A man stands at a tournament reception.", "tournament"),
+        ("A man stands.", "A man stands in a cavity, in a convertible, at the attachments.", "cavity attachment"),
     ],
 )
 def test_new_things_colours_numbers_and_directions_are_added(caption: str, text: str, added: str) -> None:
@@ -135,6 +142,9 @@ def test_new_things_colours_numbers_and_directions_are_added(caption: str, text:
         ("There are flies", "Flies"),
         ("A dog", "A dog. The camera pans over it, and the camera is still"),
         ("A man is tying a rope", "A man ties a rope"),
+        ("A man walks", "A man is walking, by walking at a walking pace"),
+        ("People gather", "A gathering of people"),
+        ("Two teams play", "Two teams, playing with determination"),
     ],
 )
 def test_other_words_for_the_same_add_nothing(caption: str, text: str) -> None:
@@ -175,6 +185,7 @@ def test_in_doubt_a_word_is_added(caption: str, text: str, added: str) -> None:
         ("The camera zooms in", "The camera zooms out"),
         ("A man stands before a house", "A man sits behind a house"),
         ("A woman with a hat", "A woman holding the camera, with a hat"),
+        ("Workers lift a box", "Workers lift a box in tubing, in a convertible"),
     ],
 )
 def test_what_words_alone_cannot_tell(caption: str, text: str) -> None:

@@ -31,7 +31,7 @@ from curation.decode import SourceReader
 from curation.golden.encode import encode
 from curation.keyframes import starts_afresh
 from curation.pipe_formats import full_range, pipe_format
-from curation.remux import decoding_times, plan_copy
+from curation.remux import _collect, decoding_times, plan_copy
 from curation.sound import write_sound
 from curation.spans import SourceSpan
 from curation.timescale import ticks, timescale_of
@@ -792,3 +792,46 @@ def test_real_files_are_cut_exactly(name: str, tmp_path: Path) -> None:
             export, result = check_export(source, clip, settings, tmp_path / "out.mp4", numbered=False)
             if result.how == "encode":
                 assert export.luma == pytest.approx(source.luma[result.start_frame : result.end_frame], abs=2.0)
+
+
+def test_what_lies_before_a_copy_is_not_kept() -> None:
+    def packet(pts: int | None, key: bool = False) -> Any:
+        new = av.Packet(b"x")
+        new.pts, new.is_keyframe = pts, key
+        return new
+
+    asked: list[int] = []
+
+    def packets(count: int, keys: tuple[int, ...]) -> Iterator[Any]:
+        for pts in range(count):
+            asked.append(pts)
+            yield packet(pts, pts in keys)
+
+    stamps, kept = _collect(packets(100, (0, 40, 60)), 50, 70)
+    assert stamps == [(pts, pts in (0, 40, 60)) for pts in range(100)]
+    assert [p.pts for p in kept.values()] == list(kept) == list(range(60, 100))
+    asked.clear()
+    with pytest.raises(CopyRefused, match="no codec keyframe"):
+        _collect(packets(10**9, (0,)), 50, 70)
+    assert len(asked) <= 110, "all would be read in vain"
+    with pytest.raises(CopyRefused, match="have no time"):
+        _collect(iter([packet(None)]), 0, 0)
+
+
+@pytest.mark.parametrize("cut", ["copy", "encode"])
+def test_fine_clocks_and_long_clips(tmp_path: Path, cut: Any) -> None:
+    """More ticks to the end than the mp4 writer takes for a packet's length."""
+    path, scale = tmp_path / "a.mp4", 10_000_000
+    pictures = (np.full((48, 64, 3), i % 200, np.uint8) for i in range(220))
+    encode(pictures, path, 1, gop=1, pts=[i * scale for i in range(220)], time_base=Fraction(1, scale))
+    with SourceReader(path) as reader:
+        stamps = [pts for _, _, pts in reader.decoded()]
+        probe = reader.probe
+    assert probe.time_base == Fraction(1, scale)
+    clip = ClipToCut(
+        "c", path, 0, f"1/{scale}", 0, 220 * scale, 0, 220, 0.0, 220.0, 0, 64, 48, "1:1", probe.pixel_format, "h264", 1.0, faultless=True
+    )  # fmt: skip
+    result = cut_clip(clip, Export(cut=cut, copy_keyframe_interval_s=4.0), tmp_path / "out.mp4")
+    assert (result.how, result.num_frames) == (cut, len(stamps))
+    with av.open(str(tmp_path / "out.mp4")) as made:
+        assert made.duration == pytest.approx(220 * av.time_base)

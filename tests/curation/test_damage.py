@@ -294,6 +294,9 @@ class SilentPacket:
     def __init__(self, packet: Any, kept: float) -> None:
         self._packet, self._kept = packet, kept
 
+    def __bytes__(self) -> bytes:
+        return bytes(self._packet)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._packet, name)
 
@@ -420,6 +423,9 @@ class Packet:
     def __init__(self, packet: Any) -> None:
         self._packet = packet
 
+    def __bytes__(self) -> bytes:
+        return bytes(self._packet)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._packet, name)
 
@@ -479,3 +485,89 @@ def test_the_ledger_shows_what_is_decoded_twice(tmp_path: Path, monkeypatch: pyt
 def test_real_files_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     files = [p for p in sorted(VIDEOS.rglob("*")) if p.is_file() and p.suffix not in (".json", ".md")]
     assert sum(ledger(path, monkeypatch) is not None for path in files) >= 25
+
+
+# Fields --------------------------------------------------------------------------------------------------------------------
+
+
+class Bitstream:
+    """Bits as H.264 writes them (Rec. ITU-T H.264, 7.2 and 9.1)."""
+
+    def __init__(self) -> None:
+        self.bits = ""
+
+    def u(self, *values: tuple[int, int]) -> "Bitstream":
+        self.bits += "".join(f"{value:0{count}b}" for count, value in values)
+        return self
+
+    def ue(self, *values: int) -> "Bitstream":
+        self.bits += "".join("0" * ((v + 1).bit_length() - 1) + f"{v + 1:b}" for v in values)
+        return self
+
+    def aligned(self) -> "Bitstream":
+        self.bits += "0" * (-len(self.bits) % 8)
+        return self
+
+    def unit(self, kind: int) -> bytes:
+        self.u((1, 1)).aligned()
+        plain = bytes(int(self.bits[i : i + 8], 2) for i in range(0, len(self.bits), 8))
+        kept, zeros = bytearray(), 0
+        for byte in plain:
+            if zeros >= 2 and byte <= 3:
+                kept.append(3)
+                zeros = 0
+            kept.append(byte)
+            zeros = 0 if byte else zeros + 1
+        return b"\0\0\0\1" + bytes([kind]) + bytes(kept)
+
+
+def fields(path: Path, frames: int, lost: int | None = None) -> Path:
+    """A 64 × 64 video of which each field is a packet of its own, its samples stored as they are. ``lost``: a frame without packets."""
+    profile, one = Bitstream().u((8, 77), (8, 0), (8, 30)).ue(0, 0, 0, 0, 2), (1, 1)
+    sets = profile.u((1, 0)).ue(3, 1).u((1, 0), (1, 0), one, (1, 0), (1, 0)).unit(0x67)
+    sets += (
+        Bitstream()
+        .ue(0, 0)
+        .u((1, 0), (1, 0))
+        .ue(0, 0, 0)
+        .u((1, 0), (2, 0))
+        .ue(0, 0, 0)
+        .u((1, 0), (1, 0), (1, 0))
+        .unit(0x68)
+    )
+
+    def field(n: int, bottom: int) -> bytes:
+        bits = Bitstream().ue(0, 7, 0).u((4, 0), one, (1, bottom))
+        if not bottom:
+            bits.ue(n % 2)
+        bits.u((4, bottom), (1, 0) if bottom else (2, 0)).ue(0)
+        for block in range(8):
+            bits.ue(25).aligned()
+            bits.u(
+                *((8, (40 + n * 3 + block * 5 + bottom) % 200 + 20) for _ in range(256)),
+                *((8, 128) for _ in range(128)),
+            )
+        return bits.unit(0x61 if bottom else 0x65)
+
+    raw = path.with_suffix(".h264")
+    raw.write_bytes(b"".join(b"\0\0\0\1\x09\x10" + (sets if not b else b"") + field(n, b) for n in range(frames) for b in (0, 1)))  # fmt: skip
+    with av.open(str(raw)) as container, av.open(str(path), "w") as target:
+        track = target.add_stream_from_template(container.streams.video[0], opaque=True)
+        track.time_base = Fraction(1, 90000)
+        for i, packet in enumerate(p for p in container.demux(video=0) if p.size):
+            if i // 2 == lost:
+                continue
+            new: Any = av.Packet(bytes(packet))
+            new.pts = new.dts = i * 1800
+            new.time_base, new.duration, new.is_keyframe, new.stream = track.time_base, 1800, i % 2 == 0, track
+            target.mux(new)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_fields_that_are_packets_of_their_own_are_no_damage(tmp_path: Path, suffix: str) -> None:
+    with open_source(fields(tmp_path / f"a{suffix}", 20)) as reader:
+        stamps = [pts for _, _, pts in reader.decoded()]
+    assert len(stamps) == 20
+    assert reader.failure() is None
+    assert reader.tally.errors == reader.tally.damaged_frames == 0

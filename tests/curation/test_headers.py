@@ -123,3 +123,14 @@ def test_audio_files_under_another_name_are_told(tmp_path: Path, suffix: str, co
     with pytest.raises(SourceFailure, match=f"{kind} audio, without a video stream") as caught:
         open_source(tmp_path / "a.mp4")
     assert caught.value.code == ErrorCode.NO_VIDEO_STREAM
+
+
+@pytest.mark.parametrize("tag", ["00:00:nan", "-1:00:00", "00:00:-5", "00:00:inf", "99999999999:00:00", "never"])
+def test_a_length_that_makes_no_sense_is_not_believed(tmp_path: Path, tag: str) -> None:
+    path = tmp_path / "a.mkv"
+    encode(noise(10), path, 25)
+    data = path.read_bytes()
+    at = data.index(b"00:00:00", data.index(b"DURATION"))
+    path.write_bytes(data[:at] + tag.encode().ljust(18) + data[at + 18 :])
+    with open_source(path) as reader:
+        assert sum(1 for _ in reader.decoded()) == 10

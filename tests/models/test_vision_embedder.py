@@ -323,3 +323,11 @@ def test_a_file_is_hashed_once(clip: tuple[Any, Path], monkeypatch: pytest.Monke
     first = hub.file_fingerprint(folder / "tiny.safetensors")
     monkeypatch.setattr(hub.hashlib, "sha256", lambda: pytest.fail("it was read again"))
     assert hub.file_fingerprint(str(folder / "tiny.safetensors")) == first
+
+
+@pytest.mark.parametrize(
+    ("name", "local"),
+    [("owner/name", False), ("owner/name@refs/pr/3", False), ("owner/name@feature/x", False), ("a/b/c", True), ("./a", True), ("/a/b", True)],
+)  # fmt: skip
+def test_names_on_the_hub_are_told_from_paths(name: str, local: bool) -> None:
+    assert hub.is_path(name) is local

@@ -128,6 +128,22 @@ def test_two_forms_of_one_result_are_refused(capsys: pytest.CaptureFixture[str],
     assert "--csv and --json" in one_paragraph(capsys)
 
 
+def test_a_dry_plan_asks_for_no_more_than_planning_does(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, straight: Path, videos: Path
+) -> None:
+    """Shards that are stale are no business of a command that plans."""
+    corpus = tmp_path / "c"
+    shutil.copytree(straight, corpus)
+    assert stiv("judge", corpus, "--replace", "--set", 'judge.mine="caption_words > 1000"', "--executor", "inline") == 0
+    (tmp_path / "new.mp4").write_bytes((videos / "captioned.mp4").read_bytes())
+    capsys.readouterr()
+    assert stiv("plan", tmp_path / "new.mp4", "--out", corpus, "--dry-run") == 0
+    told = capsys.readouterr().out
+    assert told.startswith("Would plan 1 new source")
+    assert told.endswith("Nothing was written.\n")
+    assert "export" not in told
+
+
 def test_listing_and_retry_speak_of_one_source_as_of_one(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, videos: Path
 ) -> None:

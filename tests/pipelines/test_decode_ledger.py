@@ -156,9 +156,14 @@ def test_a_killed_run_is_put_on_record_by_the_next_writer(videos: Path, tmp_path
     assert counts.notes == ["the last `stiv curate` was killed and left no record; what it had finished is kept."]
     _, counts = run(out, stages=SCAN)
     assert not counts.notes
+    (out / ".lock").write_text("stiv scan, process 1 on here, since 2026-01-01 00:00:00 UTC")
+    for told in (1, 0):  # it had nothing left to do, and neither has this one: said once all the same
+        _, counts = run(out, stages=SCAN)
+        assert len(counts.notes) == told
+    assert [record["outcome"] for record in records(out)] == ["killed", "finished"] * 2
     with hold(corpus.store, "nothing"):  # ended in good order: nothing to put on record
         pass
-    assert len(records(out)) == 2
+    assert len(records(out)) == 4
 
 
 # Export --------------------------------------------------------------------------------------------------------------------
@@ -190,6 +195,9 @@ class Counted:
 class _Packet:
     def __init__(self, packet: Any, seen: list[int]) -> None:
         self._packet, self._seen = packet, seen
+
+    def __bytes__(self) -> bytes:
+        return bytes(self._packet)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._packet, name)

@@ -365,6 +365,18 @@ def test_cells_are_found_anew_when_the_corpus_has_outgrown_them(
     assert cells_there(tables) == {"0001.npy": 18}, "not yet four times as many"
 
 
+def test_vectors_may_come_late(tmp_path: Path) -> None:
+    tables = Tables(tmp_path, *SEMANTIC)
+    rng = np.random.default_rng(5)
+    add_vectors(tables, 1, directions(rng, 2), without=(1, 2))
+    assert gives_way(tables.search()) == {}
+    assert cells_there(tables) == {}
+    late = directions(rng, 3)
+    late[2] = late[0]
+    add_vectors(tables, 11, late)
+    assert gives_way(tables.search()) == {13: 11}
+
+
 def test_cells_stay_where_their_number_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "CLIPS_PER_CELL", 4)
     tables = growing(tmp_path, "dedup.semantic.cells=3")

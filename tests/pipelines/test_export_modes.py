@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,30 @@ def test_bars_are_cut_off_where_the_recipe_says_so(crop: bool, tmp_path: Path, r
         assert member is not None
         facts = json.load(member)
     assert (facts["how"], facts["width"], facts["height"]) == expected
+
+
+def test_a_fault_of_ours_in_one_clip_costs_that_clip_alone(
+    tmp_path: Path, videos: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.stages import export
+
+    real, failed = export._submit, []
+
+    def submit(worker: Any, row: dict[str, Any], *more: Any) -> Any:
+        if failed:
+            return real(worker, row, *more)
+        failed.append(row["clip_id"])
+        future: Future[Any] = Future()
+        future.set_exception(ValueError("a surprise"))
+        return future
+
+    monkeypatch.setattr(export, "_submit", submit)
+    out = tmp_path / "c"
+    _, counts = run(out, videos)
+    lost = table(out, "shards/default/*.failed.parquet")
+    assert list(lost["clip_id"]) == failed
+    assert lost["error"][0] == "internal error: ValueError: a surprise"
+    assert any("internal error" in note for note in counts.notes)
+    _, counts = run(out, videos)
+    assert not counts.failed_cuts
+    assert set(failed) < set(table(out, "shards/default/00000?.parquet")["clip_id"])

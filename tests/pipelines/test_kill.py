@@ -377,3 +377,27 @@ def test_dead_ray_actors_cost_only_what_was_at_work(tmp_path: Path, tree: Any) -
     assert process.wait() == 0
     assert len(killed) == 2
     assert tree(out) == tree(whole)
+
+
+def test_an_orphan_ends_even_where_its_parent_died_before_it_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system then names another parent, which will never be gone."""
+    import multiprocessing
+
+    from curation import child
+
+    class Ended(BaseException):
+        pass
+
+    def end(code: int) -> None:
+        raise Ended(code)
+
+    monkeypatch.setattr(child.os, "_exit", end)
+    with (tmp_path / "log").open("w") as log:
+        child.Watch(60.0, log).stop()  # of this process itself nothing is wrong
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        monkeypatch.setattr(multiprocessing, "parent_process", lambda: dead)
+        with pytest.raises(Ended):
+            child.Watch(60.0, log)

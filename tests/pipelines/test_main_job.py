@@ -239,6 +239,9 @@ def test_vanished_source_costs_only_its_clips_and_only_until_it_is_back(
     assert len(counts.failed_cuts) == 3
     assert tree(out) == before
     (tmp_path / "away.mp4").rename(copy / "captioned.mp4")
+    _, counts = run(out, stages=("export",))  # one of them is back: each clip is told once
+    assert len(counts.failed_cuts) == counts.cut["failed"] == 2
+    assert counts.cut.total() - counts.resumed_cuts == 3
     (copy / "two_shots.mp4").write_bytes(two_shots)
     _, counts = run(out, stages=("export",))
     assert not counts.failed_cuts

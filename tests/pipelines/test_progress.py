@@ -110,3 +110,14 @@ def test_a_small_sum_that_was_spent_is_not_nothing() -> None:
         assert dict(progress.facts())["spent"] == "under $0.01"
         progress.handle({"kind": "asked", "who": "b", "asked": 1, "usd": 1.5})
         assert dict(progress.facts())["spent"] == "$1.50"
+
+
+def test_a_part_whose_next_worker_had_its_answers_is_not_left_open() -> None:
+    with Progress(Console(file=io.StringIO()), limit=Scan()) as progress:
+        for part in (3, 4):
+            progress.handle(
+                {"kind": "unanswered", "stage": "check", "part": part, "questions": 2, "why": "it was down"}
+            )
+        progress.handle({"kind": "part", "stage": "caption", "part": 4, "clips": 1, "captioners": {}})
+        progress.handle({"kind": "part", "stage": "check", "part": 3, "clips": 1})
+        assert progress.counts.unanswered == {4: 2}
