@@ -178,7 +178,7 @@ class _Builder:
             "coded_height": 1080, "rotation": 90 if number == 2 else 0, "sample_aspect_ratio": "1:1", "fps": float(FPS),
             "variable_fps": False, "num_frames": 1000, "announced_frames": 1000 if status == "ok" else 4000, "duration_s": 40.0,
             "has_audio": number == 0, "color_range": "tv", "color_matrix": None, "color_transfer": None, "color_primaries": None,
-            "segments": 1, "frames_decoded": 1000, "frames_run_up": 0, "decode_errors": 0, "timestamp_faults": 0, "damaged_frames": 3 if status == "partial" else 0,
+            "segments": 1, "frames_decoded": 1000, "frames_run_up": 0, "decode_errors": 0, "timestamp_faults": 0, "seekable": True, "damaged_frames": 3 if status == "partial" else 0,
         }  # fmt: skip
         return {
             "source_id": ids.source_id(rel, sha),
