@@ -25,6 +25,7 @@ from floors import bare_x264, decode, draw_video, frames_between, medians
 
 from curation.cutting import ClipToCut, CutError, cut_clip
 from curation.decode import SourceReader
+from curation.golden.spans import Timed
 from curation.opening import quiet_decoder
 from schemas.recipe import Export
 
@@ -52,11 +53,7 @@ HEAD = (
 
 
 @dataclass(frozen=True)
-class Source:
-    path: Path
-    probe: Any
-    pts: list[int]
-    end_pts: int
+class Source(Timed):
     keys: list[int]
     """Frame numbers of the codec keyframes."""
     faultless: bool
@@ -65,15 +62,8 @@ class Source:
     def fps(self) -> float:
         return len(self.pts) / float((self.end_pts - self.pts[0]) * self.probe.time_base)
 
-    def clip(self, start: int, end: int) -> ClipToCut:
-        probe, base = self.probe, self.probe.time_base
-        first, last = self.pts[start], [*self.pts, self.end_pts][end]
-        aspect = probe.sample_aspect_ratio
-        return ClipToCut(
-            f"{start}", self.path, probe.stream_index, f"{base.numerator}/{base.denominator}", first, last, start, end,
-            float(first * base), float(last * base), probe.rotation, probe.width, probe.height,
-            f"{aspect.numerator}:{aspect.denominator}", probe.pixel_format, probe.codec, self.fps, faultless=self.faultless,
-        )  # fmt: skip
+    def clip(self, start: int, end: int, **changes: Any) -> ClipToCut:
+        return super().clip(start, end, faultless=self.faultless, **changes)
 
 
 def read_source(path: Path) -> Source:

@@ -54,7 +54,6 @@ class ClipToCut:
     """Of a stored pixel, as `width:height`."""
     pixel_format: str
     codec: str
-    fps: float
     faultless: bool = False
     """The scan decoded the whole source without an error, a damaged frame or a wrong time stamp."""
     seekable: bool = True

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from curation.bits import Bits, NotUnderstood
-from curation.nal_units import header_units, length_size, raw, units
+from curation.nal_units import PARAMETER_SETS, header_units, kind_of, length_size, raw, units
 
-_SPS, _PPS, _PARAMETER_SETS = 33, 34, (32, 33, 34)  # nal_unit_type: table 7-1
+_SPS, _PPS = 33, 34  # nal_unit_type: table 7-1
 _CRA, _RESETS, _LEADING, _TRAILING = 21, (16, 17, 18, 19, 20), (6, 7, 8, 9), (0, 1, 2, 3, 4, 5)
 _PICTURES = range(32)
 _HEAD = 160
@@ -88,11 +88,11 @@ def reordering(extradata: bytes | None, keyframe: bytes) -> int | None:
 
 
 def _kind(unit: bytes) -> int:
-    return unit[0] >> 1 & 0x3F
+    return kind_of("hevc", unit[0])
 
 
 def _sets(packet: bytes, size: int | None) -> bool:
-    return any(_kind(unit) in _PARAMETER_SETS for unit in units(packet, size))
+    return any(_kind(unit) in PARAMETER_SETS["hevc"] for unit in units(packet, size))
 
 
 def _picture(packet: bytes, size: int | None) -> tuple[int, bytes]:

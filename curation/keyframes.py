@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from curation.bits import Bits, NotUnderstood
 from curation.hevc_references import leaves_all_behind
-from curation.nal_units import NAL_CODECS, header_units, is_sequence_set, leading_sets, length_size, raw, units
+from curation.nal_units import NAL_CODECS, header_units, is_sequence_set, kind_of, leading_sets, length_size, raw, units
 
 _AVC_SEI, _AVC_IDR = 6, 5  # nal_unit_type: Rec. ITU-T H.264, table 7-1
 _HEVC_IDR_OR_BLA, _HEVC_CRA = (16, 17, 18, 19, 20), 21  # nal_unit_type: Rec. ITU-T H.265, table 7-1
@@ -20,9 +20,9 @@ def starts_afresh(codec: str, extradata: bytes | None, packet: bytes) -> bool:
     pictures is a keyframe for containers as well.
     """
     if codec == "h264":
-        return any(unit[0] & 0x1F == _AVC_IDR for unit in units(packet, length_size(codec, extradata)))
+        return any(kind_of(codec, unit[0]) == _AVC_IDR for unit in units(packet, length_size(codec, extradata)))
     if codec == "hevc":
-        return any(unit[0] >> 1 & 0x3F in _HEVC_IDR_OR_BLA for unit in units(packet, length_size(codec, extradata)))
+        return any(kind_of(codec, unit[0]) in _HEVC_IDR_OR_BLA for unit in units(packet, length_size(codec, extradata)))
     return True
 
 
@@ -44,10 +44,10 @@ def promises_all(codec: str, extradata: bytes | None, packet: bytes) -> bool:
     That is a keyframe which starts afresh, an IRAP picture of HEVC, or a picture of H.264 with a recovery point of no frames' delay
     and exact match (Rec. ITU-T H.264, D.2.8).
     """
-    found = list(units(packet, length_size(codec, extradata))) if codec in ("h264", "hevc") else []
-    if codec == "hevc" and any(unit[0] >> 1 & 0x3F == _HEVC_CRA for unit in found):
+    found = list(units(packet, length_size(codec, extradata))) if codec in NAL_CODECS else []
+    if codec == "hevc" and any(kind_of(codec, unit[0]) == _HEVC_CRA for unit in found):
         return True
-    if codec == "h264" and any(unit[0] & 0x1F == _AVC_SEI and _recovers_at_once(raw(unit)) for unit in found):
+    if codec == "h264" and any(kind_of(codec, unit[0]) == _AVC_SEI and _recovers_at_once(raw(unit)) for unit in found):
         return True
     return starts_afresh(codec, extradata, packet)
 

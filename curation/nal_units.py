@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum, auto
 
 _START_CODE = b"\x00\x00\x01"
 _LENGTH_AT = {"h264": 4, "hevc": 21}
 NAL_CODECS = tuple(_LENGTH_AT)
+# Values of nal_unit_type: Rec. ITU-T H.264, table 7-1; H.265, table 7-1.
+_SLICES = {"h264": range(1, 6), "hevc": range(32)}
+PARAMETER_SETS = {"h264": (7, 8, 13, 15), "hevc": (32, 33, 34)}
+_SEQUENCE_SET = {"h264": 7, "hevc": 33}
 _HEAD = 1 << 16
 """Bytes of a packet behind start codes in which its parameter sets are looked for."""
 
@@ -68,43 +71,33 @@ def leading_sets(codec: str, packet: bytes, size_of_length: int | None) -> Itera
         head = packet[:_HEAD]
         at = head.find(_START_CODE) + 3
         while at > 2 and at < len(head):
-            kind = _kind(codec, head[at])
-            if kind is _Kind.SLICE:
+            kind = kind_of(codec, head[at])
+            if kind in _SLICES[codec]:
                 return
             end = head.find(_START_CODE, at)
-            if kind is _Kind.SET:
+            if kind in PARAMETER_SETS[codec]:
                 yield head[at : end if end >= 0 else len(head)].rstrip(b"\x00")
             at = end + 3
         return
     at = size_of_length
     while at < len(packet):
-        kind = _kind(codec, packet[at])
-        if kind is _Kind.SLICE:
+        kind = kind_of(codec, packet[at])
+        if kind in _SLICES[codec]:
             return
         end = at + int.from_bytes(packet[at - size_of_length : at], "big")
-        if kind is _Kind.SET:
+        if kind in PARAMETER_SETS[codec]:
             yield packet[at:end].rstrip(b"\x00")
         at = end + size_of_length
 
 
 def is_sequence_set(codec: str, unit: bytes) -> bool:
     """Whether a unit gives size and format of pictures."""
-    return unit[0] >> 1 & 0x3F == 33 if codec == "hevc" else unit[0] & 0x1F == 7
+    return kind_of(codec, unit[0]) == _SEQUENCE_SET[codec]
 
 
-class _Kind(Enum):
-    SLICE = auto()
-    SET = auto()
-    OTHER = auto()
-
-
-def _kind(codec: str, first: int) -> _Kind:
-    """By the first byte of a unit (Rec. ITU-T H.264, table 7-1; H.265, table 7-1)."""
-    if codec == "hevc":
-        kind = first >> 1 & 0x3F
-        return _Kind.SLICE if kind < 32 else _Kind.SET if kind < 35 else _Kind.OTHER
-    kind = first & 0x1F
-    return _Kind.SLICE if 1 <= kind <= 5 else _Kind.SET if kind in (7, 8, 13, 15) else _Kind.OTHER
+def kind_of(codec: str, first: int) -> int:
+    """nal_unit_type, by the first byte of a unit (Rec. ITU-T H.264, 7.3.1; H.265, 7.3.1.2)."""
+    return first >> 1 & 0x3F if codec == "hevc" else first & 0x1F
 
 
 def raw(unit: bytes) -> bytes:

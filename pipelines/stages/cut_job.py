@@ -66,7 +66,6 @@ def make_job(row: Mapping[str, Any], settings: Export, folder: Path) -> CutJob:
         sample_aspect_ratio=row["source_sample_aspect_ratio"],
         pixel_format=row["source_pixel_format"],
         codec=row["source_codec"],
-        fps=row["fps"],
         faultless=not any(row[f"source_{n}"] for n in ("damaged_frames", "decode_errors", "timestamp_faults")),
         seekable=row["source_seekable"],
         bars=bars_of(row),

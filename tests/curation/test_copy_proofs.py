@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from curation import copy_check
 from curation.av1_frames import one_form as av1_one_form
 from curation.copy_check import reordering
-from curation.cutting import ClipToCut, CutError, CutResult, cut_clip
+from curation.cutting import CutError, CutResult, cut_clip
 from curation.decode import SourceReader
 from curation.golden.draw import texture, window
 from curation.golden.encode import encode
+from curation.golden.spans import Timed
 from curation.hevc_references import leaves_all_behind
 from curation.keyframes import promises_all, stands_alone
 from curation.vp9_frames import one_form as vp9_one_form
@@ -46,24 +47,12 @@ SOURCES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True)
-class Source:
-    path: Path
-    probe: Any
-    pts: list[int]
-    end_pts: int
+class Source(Timed):
     sizes: list[tuple[int, int]]
     prints: list[bytes]
     """Hashes of the frames' pixels."""
     keys: list[int]
     """Frame numbers of the codec keyframes."""
-
-    def clip(self, start: int, end: int) -> ClipToCut:
-        probe, base = self.probe, self.probe.time_base
-        first, last = self.pts[start], [*self.pts, self.end_pts][end]
-        return ClipToCut(
-            "c", self.path, probe.stream_index, f"{base.numerator}/{base.denominator}", first, last, start, end,
-            float(first * base), float(last * base), 0, probe.width, probe.height, "1:1", probe.pixel_format, probe.codec, FPS, faultless=True,
-        )  # fmt: skip
 
 
 def read(path: Path) -> Source:

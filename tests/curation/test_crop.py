@@ -19,6 +19,7 @@ from curation.cutting import ClipToCut, cut_clip
 from curation.decode import SourceReader
 from curation.golden.draw import texture, window
 from curation.golden.encode import encode
+from curation.golden.spans import Timed
 from schemas.recipe import Export
 
 CROP = Export(cut="auto", crop_bars=True, crf=8)
@@ -43,12 +44,7 @@ def clip_of(path: Path, bars: Bars) -> ClipToCut:
         pts = [stamp for _, _, stamp in reader.decoded()]
         probe, end = reader.probe, reader.tally.end_pts
     assert end is not None
-    base, aspect = probe.time_base, probe.sample_aspect_ratio
-    return ClipToCut(
-        "c", path, probe.stream_index, f"{base.numerator}/{base.denominator}", pts[0], end, 0, len(pts), 0.0, float(end * base),
-        probe.rotation, probe.width, probe.height, f"{aspect.numerator}:{aspect.denominator}", probe.pixel_format, probe.codec,
-        FPS, bars=bars,
-    )  # fmt: skip
+    return Timed(path, probe, pts, end).clip(0, len(pts), faultless=False, bars=bars)
 
 
 def luma(path: Path) -> list[np.ndarray]:

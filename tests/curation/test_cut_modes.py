@@ -15,11 +15,12 @@ import pytest
 
 from curation import cutting
 from curation.copy_check import CopyRefused, Stored, check_copy
-from curation.cutting import ClipToCut, CutError, cut_clip
+from curation.cutting import CutError, cut_clip
 from curation.decode import SourceReader
 from curation.finished import CUT_COLUMNS, cut_settings
 from curation.golden.draw import texture, window
 from curation.golden.encode import encode
+from curation.golden.spans import Timed
 from curation.spans import Ledger, SourceSpan
 from schemas.ids import fingerprint
 from schemas.recipe import Export
@@ -37,23 +38,9 @@ def pan(count: int = COUNT, width: int = WIDTH, height: int = HEIGHT) -> Iterato
 
 
 @dataclass(frozen=True)
-class Source:
-    path: Path
-    probe: Any
-    pts: list[int]
-    end_pts: int
+class Source(Timed):
     pictures: list[np.ndarray]
     """(1.5 h, w) planes of each frame as stored."""
-
-    def clip(self, start: int, end: int, **changes: Any) -> ClipToCut:
-        probe, base = self.probe, self.probe.time_base
-        first, last = self.pts[start], [*self.pts, self.end_pts][end]
-        clip = ClipToCut(
-            "c", self.path, probe.stream_index, f"{base.numerator}/{base.denominator}", first, last, start, end,
-            float(first * base), float(last * base), probe.rotation, probe.width, probe.height,
-            f"{probe.sample_aspect_ratio.numerator}:{probe.sample_aspect_ratio.denominator}", probe.pixel_format, probe.codec, FPS, faultless=True,
-        )  # fmt: skip
-        return replace(clip, **changes)
 
 
 def read(path: Path) -> Source:

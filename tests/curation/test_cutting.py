@@ -29,6 +29,7 @@ from curation.copy_check import CopyRefused
 from curation.cutting import ClipToCut, CutError, cut_clip
 from curation.decode import SourceReader
 from curation.golden.encode import encode
+from curation.golden.spans import Timed
 from curation.keyframes import starts_afresh
 from curation.pipe_formats import full_range, pipe_format
 from curation.remux import _collect, decoding_times, plan_copy
@@ -80,13 +81,9 @@ def number_of(gray: np.ndarray) -> int:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Facts(Timed):
     """One decode of a file from its beginning, with one thread."""
 
-    path: Path
-    probe: Any
-    pts: list[int]
-    end_pts: int
     prints: list[bytes]
     numbers: list[int]
     luma: list[float]
@@ -116,33 +113,6 @@ def facts_of(path: Path) -> Facts:
             luma.append(float(gray.mean()))
         assert reader.tally.end_pts is not None
         return Facts(path, reader.probe, pts, reader.tally.end_pts, prints, numbers, luma)
-
-
-def clip_of(source: Facts, start: int, end: int) -> ClipToCut:
-    probe = source.probe
-    start_pts, end_pts = source.pts[start], [*source.pts, source.end_pts][end]
-    base, aspect = probe.time_base, probe.sample_aspect_ratio
-    start_s, end_s = float(start_pts * base), float(end_pts * base)
-    return ClipToCut(
-        clip_id="c",
-        path=source.path,
-        stream_index=probe.stream_index,
-        time_base=f"{base.numerator}/{base.denominator}",
-        start_pts=start_pts,
-        end_pts=end_pts,
-        start_frame=start,
-        end_frame=end,
-        start_s=start_s,
-        end_s=end_s,
-        rotation=probe.rotation,
-        width=probe.width,
-        height=probe.height,
-        sample_aspect_ratio=f"{aspect.numerator}:{aspect.denominator}",
-        pixel_format=probe.pixel_format,
-        codec=probe.codec,
-        fps=(end - start) / (end_s - start_s),
-        faultless=True,
-    )
 
 
 def check_export(
@@ -269,7 +239,7 @@ def test_an_encode_has_exactly_the_frames_of_the_span(kind: str, folder: Path, t
     source = draw(folder, name, **options)
     count = len(source.pts)
     for start, end in [(0, 5), (count // 3, count // 3 + 9), (count - 4, count)]:
-        export, result = check_export(source, clip_of(source, start, end), ENCODE, tmp_path / "out.mp4")
+        export, result = check_export(source, source.clip(start, end), ENCODE, tmp_path / "out.mp4")
         assert result.how == "encode"
         assert (export.probe.width, export.probe.height) == fitted_size(source.probe.width, source.probe.height, 720)
         # Full range, grey and RGB are brought to limited range, which is what players take for granted without a tag.
@@ -288,13 +258,13 @@ def test_an_encode_shrinks_to_the_short_side(
 ) -> None:
     source = draw(folder, f"s{size[0]}.mkv", 12, size=size, codec="ffv1", pix_fmt="yuv444p")
     settings = replace_settings(ENCODE, short_side=short_side)
-    export, _ = check_export(source, clip_of(source, 3, 9), settings, tmp_path / "out.mp4")
+    export, _ = check_export(source, source.clip(3, 9), settings, tmp_path / "out.mp4")
     assert (export.probe.width, export.probe.height) == expected
 
 
 def test_an_odd_row_or_column_is_cut_off_not_squeezed(folder: Path, tmp_path: Path) -> None:
     source = draw(folder, "odd.mkv", size=(161, 97), codec="ffv1", pix_fmt="yuv420p")
-    cut_clip(clip_of(source, 5, 6), replace_settings(ENCODE, crf=1), tmp_path / "out.mp4")
+    cut_clip(source.clip(5, 6), replace_settings(ENCODE, crf=1), tmp_path / "out.mp4")
     with av.open(str(source.path)) as old, av.open(str(tmp_path / "out.mp4")) as new:
         stored = [frame.to_ndarray(format="gray") for frame in old.decode(video=0)][5]
         exported = next(new.decode(video=0)).to_ndarray(format="gray")
@@ -305,7 +275,7 @@ def test_rgb_keeps_its_colours(tmp_path: Path) -> None:
     colour = np.array([200, 30, 60], np.uint8)
     encode((np.full((64, 64, 3), colour) for _ in range(4)), tmp_path / "red.avi", 25, codec="ffv1", pix_fmt="bgra")
     source = facts_of(tmp_path / "red.avi")
-    cut_clip(clip_of(source, 0, 4), ENCODE, tmp_path / "out.mp4")
+    cut_clip(source.clip(0, 4), ENCODE, tmp_path / "out.mp4")
     with av.open(str(tmp_path / "out.mp4")) as mp4:
         shown = next(mp4.decode(video=0)).reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()
     assert np.abs(shown.astype(int) - colour).max() <= 4
@@ -334,7 +304,7 @@ def test_keyframes_of_an_encode_are_never_further_apart_than_asked(
 ) -> None:
     source = draw(folder, "steady.mp4" if pts is None else "jump.mkv", 60, fps=30000 / 1001, pts=pts)
     settings = replace_settings(ENCODE, keyframe_interval_s=0.5)
-    check_export(source, clip_of(source, 2, 60), settings, tmp_path / "out.mp4")
+    check_export(source, source.clip(2, 60), settings, tmp_path / "out.mp4")
     with av.open(str(tmp_path / "out.mp4")) as mp4:
         keys = [float(p.pts * p.time_base) for p in mp4.demux(video=0) if p.is_keyframe and p.size]
     gaps = np.diff(keys)
@@ -348,7 +318,7 @@ def test_the_same_clip_gives_the_same_bytes(folder: Path, tmp_path: Path) -> Non
     for settings in (ENCODE, COPY, replace_settings(ENCODE, audio="keep"), replace_settings(COPY, audio="keep")):
         written = []
         for name in ("one.mp4", "two.mp4"):
-            cut_clip(clip_of(source, 25, 75), settings, tmp_path / name)
+            cut_clip(source.clip(25, 75), settings, tmp_path / name)
             written.append((tmp_path / name).read_bytes())
         assert written[0] == written[1]
 
@@ -374,7 +344,7 @@ def test_a_copy_has_bit_for_bit_the_frames_it_says(kind: str, folder: Path, tmp_
     name, options = COPIED[kind]
     source = draw(folder, name, 100, **options)
     for start, end in [(0, 50), (25, 77), (25, 78), (25, 79), (25, 80), (18, 90), (50, 100)]:
-        clip = clip_of(source, start, end)
+        clip = source.clip(start, end)
         _, result = check_export(source, clip, COPY, tmp_path / "out.mp4")
         assert result.how == "copy"
         assert result.start_frame == (25 if start == 18 else start)
@@ -388,7 +358,7 @@ def test_a_copy_has_bit_for_bit_the_frames_it_says(kind: str, folder: Path, tmp_
 
 def test_other_readers_see_the_same_frames_of_a_copy(folder: Path, tmp_path: Path) -> None:
     source = draw(folder, "c264.mp4", 100, gop=25, bframes=3)
-    _, result = check_export(source, clip_of(source, 25, 90), COPY, tmp_path / "out.mp4")
+    _, result = check_export(source, source.clip(25, 90), COPY, tmp_path / "out.mp4")
     reader = cv2.VideoCapture(str(tmp_path / "out.mp4"))
     numbers = []
     while (read := reader.read())[0]:
@@ -412,7 +382,7 @@ def test_leading_frames_of_an_open_group_are_left_out(codec: str, container: str
     stored_before = [key for key in keys[1:] if stored_after_but_shown_before(source, key)]
     assert stored_before, "the source has no open group of pictures"
     for key in stored_before:
-        clip = clip_of(source, key - 3, min(100, key + 40))
+        clip = source.clip(key - 3, min(100, key + 40))
         _, result = check_export(source, clip, COPY, tmp_path / "out.mp4")
         assert (result.how, result.start_frame) == ("copy", key)
 
@@ -422,14 +392,14 @@ def test_a_recovery_point_that_is_no_clean_start_is_not_copied(folder: Path, tmp
     source = draw(folder, name, **options)
     keys = keyframes_of(source)
     assert len(keys) > 1, "the container does not call recovery points keyframes"
-    _, result = check_export(source, clip_of(source, keys[1], 60), COPY, tmp_path / "out.mp4")
+    _, result = check_export(source, source.clip(keys[1], 60), COPY, tmp_path / "out.mp4")
     assert result.how == "encode"
 
 
 def test_a_copy_never_starts_before_its_span_or_too_late(folder: Path, tmp_path: Path) -> None:
     source = draw(folder, "c264.mp4", 100, gop=25, bframes=3)  # 25 frames a second: keyframes at 0, 25, 50, 75
     for start, copied in [(25, True), (26, False), (37, False), (38, True), (45, True)]:
-        clip = clip_of(source, start, 100)
+        clip = source.clip(start, 100)
         _, result = check_export(
             source, clip, replace_settings(COPY, copy_start_tolerance_s=0.48), tmp_path / "out.mp4"
         )
@@ -455,14 +425,14 @@ REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 def test_what_may_not_be_copied_is_encoded(kind: str, folder: Path, tmp_path: Path) -> None:
     name, options, changes = REFUSED[kind]
     source = draw(folder, name, **options)
-    _, result = check_export(source, clip_of(source, 0, 50), replace_settings(COPY, **changes), tmp_path / "out.mp4")
+    _, result = check_export(source, source.clip(0, 50), replace_settings(COPY, **changes), tmp_path / "out.mp4")
     assert result.how == "encode"
 
 
 def test_a_copy_that_would_lose_too_much_is_encoded(folder: Path, tmp_path: Path) -> None:
     options = X264 | {"x264-params": "b-adapt=0:b-pyramid=normal"}
     source = draw(folder, "runs.mp4", 100, gop=50, bframes=15, options=options)
-    _, result = check_export(source, clip_of(source, 0, 31), COPY, tmp_path / "out.mp4")
+    _, result = check_export(source, source.clip(0, 31), COPY, tmp_path / "out.mp4")
     assert result.how == "encode"
 
 
@@ -567,9 +537,9 @@ def test_a_copy_that_does_not_start_afresh_is_compared_with_the_source(
     key = next(key for key in keyframes_of(opened)[1:] if stored_after_but_shown_before(opened, key))
     other = av.VideoFrame(WIDTH, HEIGHT, "yuv420p")
     monkeypatch.setattr(copy_check, "sought_frames", lambda *_: iter([(other, 0)] * 100))
-    _, result = check_export(opened, clip_of(opened, key, 100), COPY, tmp_path / "out.mp4")
+    _, result = check_export(opened, opened.clip(key, 100), COPY, tmp_path / "out.mp4")
     assert result.how == "encode"
-    _, result = check_export(closed, clip_of(closed, 25, 100), COPY, tmp_path / "out.mp4")
+    _, result = check_export(closed, closed.clip(25, 100), COPY, tmp_path / "out.mp4")
     assert result.how == "copy"
 
 
@@ -601,7 +571,7 @@ def test_ticks_keep_time(base: str) -> None:
 
 def test_sound_is_dropped_unless_asked_for(folder: Path, tmp_path: Path) -> None:
     source = draw(folder, "tone.mp4", 75, gop=25, audio=True)
-    clip = clip_of(source, 25, 70)
+    clip = source.clip(25, 70)
     for base in (ENCODE, COPY):
         check_export(source, clip, base, tmp_path / "mute.mp4")
         assert sound_of(tmp_path / "mute.mp4") is None
@@ -619,7 +589,7 @@ def test_sound_is_dropped_unless_asked_for(folder: Path, tmp_path: Path) -> None
 def test_a_silent_source_stays_silent(folder: Path, tmp_path: Path) -> None:
     source = draw(folder, "c264.mp4", 100, gop=25, bframes=3)
     for base in (ENCODE, COPY):
-        check_export(source, clip_of(source, 0, 50), replace_settings(base, audio="keep"), tmp_path / "out.mp4")
+        check_export(source, source.clip(0, 50), replace_settings(base, audio="keep"), tmp_path / "out.mp4")
         assert sound_of(tmp_path / "out.mp4") is None
 
 
@@ -668,7 +638,7 @@ def test_a_failing_ffmpeg_is_reported_and_leaves_nothing(
     (tmp_path / "out").mkdir()
     monkeypatch.setenv("STIV_FFMPEG", script(tmp_path / "fake", text))
     with pytest.raises(CutError, match=said):
-        cut_clip(clip_of(source, 0, 50), PIPED, tmp_path / "out" / "x.mp4")
+        cut_clip(source.clip(0, 50), PIPED, tmp_path / "out" / "x.mp4")
     assert list((tmp_path / "out").iterdir()) == []
     assert psutil.Process().children() == []
 
@@ -693,7 +663,7 @@ def test_an_interrupt_leaves_no_file_and_no_process(
     monkeypatch.setattr(cutting, "frames_of", interrupted)
     (tmp_path / "out").mkdir()
     with pytest.raises(KeyboardInterrupt):
-        cut_clip(clip_of(source, 0, 50), replace_settings(PIPED, audio="keep"), tmp_path / "out" / "x.mp4")
+        cut_clip(source.clip(0, 50), replace_settings(PIPED, audio="keep"), tmp_path / "out" / "x.mp4")
     assert alive == [1]
     assert psutil.Process().children() == []
     assert list((tmp_path / "out").iterdir()) == []
@@ -726,7 +696,7 @@ def test_a_missing_ffmpeg_is_named_with_the_fix(tmp_path: Path, monkeypatch: pyt
 
 def test_a_source_with_other_frames_than_scanned_is_refused(folder: Path, tmp_path: Path) -> None:
     source = draw(folder, "b.mp4", gop=24, bframes=3)
-    clip = replace(clip_of(source, 10, 30), end_frame=31)
+    clip = replace(source.clip(10, 30), end_frame=31)
     with pytest.raises(CutError, match=r"20 frames .* but 21"):
         cut_clip(clip, COPY, tmp_path / "x.mp4")
     assert list(tmp_path.iterdir()) == []
@@ -742,7 +712,7 @@ def test_a_seek_that_misleads_falls_back_to_the_beginning(
         yield from list(real(*arguments))[1:]
 
     monkeypatch.setitem(cutting.frames_of.__globals__, "sought_frames", short)
-    check_export(source, clip_of(source, 30, 50), ENCODE, tmp_path / "out.mp4")
+    check_export(source, source.clip(30, 50), ENCODE, tmp_path / "out.mp4")
 
 
 def test_every_pixel_format_has_a_way_through_the_pipe() -> None:
@@ -787,7 +757,7 @@ def test_real_files_are_cut_exactly(name: str, tmp_path: Path) -> None:
     spans += [tuple(sorted(int(n) for n in rng.choice(count, 2, replace=False))) for _ in range(2)]
     spans += [(key, min(count, key + 60)) for key in keyframes_of(source)[:3]]
     for start, end in spans:
-        clip = clip_of(source, start, min(end, start + 80))
+        clip = source.clip(start, min(end, start + 80))
         for settings in (ENCODE, replace_settings(COPY, copy_keyframe_interval_s=20)):
             export, result = check_export(source, clip, settings, tmp_path / "out.mp4", numbered=False)
             if result.how == "encode":
@@ -828,9 +798,7 @@ def test_fine_clocks_and_long_clips(tmp_path: Path, cut: Any) -> None:
         stamps = [pts for _, _, pts in reader.decoded()]
         probe = reader.probe
     assert probe.time_base == Fraction(1, scale)
-    clip = ClipToCut(
-        "c", path, 0, f"1/{scale}", 0, 220 * scale, 0, 220, 0.0, 220.0, 0, 64, 48, "1:1", probe.pixel_format, "h264", 1.0, faultless=True
-    )  # fmt: skip
+    clip = Timed(path, probe, stamps, 220 * scale).clip(0, 220)
     result = cut_clip(clip, Export(cut=cut, copy_keyframe_interval_s=4.0), tmp_path / "out.mp4")
     assert (result.how, result.num_frames) == (cut, len(stamps))
     with av.open(str(tmp_path / "out.mp4")) as made:

@@ -17,6 +17,7 @@ from curation.cutting import ClipToCut, CutError, cut_clip
 from curation.decode import SourceReader
 from curation.golden.draw import texture, window
 from curation.golden.encode import encode
+from curation.golden.spans import Timed
 from curation.nal_units import header_units, leading_sets, length_size, units
 from curation.scan import scan_source
 from curation.tally import Tally
@@ -77,12 +78,8 @@ def clip_of(path: Path, start: int, end: int, *, faultless: bool = True) -> tupl
     with SourceReader(path) as reader:
         stamps = [pts for _, _, pts in reader.decoded()]
     assert reader.failure() is None
-    probe, base = reader.probe, reader.probe.time_base
-    first, last = stamps[start], [*stamps, reader.tally.end_pts or 0][end]
-    clip = ClipToCut(
-        "c", path, probe.stream_index, f"{base.numerator}/{base.denominator}", first, last, start, end, float(first * base), float(last * base),
-        0, probe.width, probe.height, "1:1", probe.pixel_format, probe.codec, FPS, faultless=faultless, seekable=reader.tally.seekable,
-    )  # fmt: skip
+    timed = Timed(path, reader.probe, stamps, reader.tally.end_pts or 0)
+    clip = timed.clip(start, end, faultless=faultless, seekable=reader.tally.seekable)
     return clip, reader
 
 
