@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from curation.bits import Bits, NotUnderstood
+from curation.picture_form import Form
 
 _SEQUENCE, _FRAME_HEADER, _FRAME, _OTHERS = 1, 3, 6, (2, 4, 5, 7, 15)
 """obu_type (6.2.2). The others: delimiters, tiles, metadata, repeated headers, padding."""
@@ -26,6 +27,7 @@ _HEAD = 24
 class _Sequence:
     """What a frame header's beginning depends on."""
 
+    size: tuple[int, int]
     time_bits: int
     """Bits of a shown frame's presentation time; 0 where none has one."""
     id_bits: int
@@ -34,9 +36,10 @@ class _Sequence:
     integer_motion: int
 
 
-def one_form(packets: Iterable[bytes]) -> bool:
-    """True where packets in decoding order begin with a keyframe and its sequence header, each shows one picture, and all are 8-bit
-    4:2:0 in limited range and of one size, hidden ones included; False where they do not, or the headers are not understood."""
+def one_form(packets: Iterable[bytes]) -> Form | None:
+    """That of all pictures, where packets in decoding order begin with a keyframe and its sequence header, each shows one picture,
+    and all are 8-bit 4:2:0 in limited range and of one size, hidden ones included; None where they do not, or the headers are not
+    understood."""
     header: bytes | None = None
     sequence: _Sequence | None = None
     keyed = False
@@ -46,21 +49,21 @@ def one_form(packets: Iterable[bytes]) -> bool:
             for kind, data in _units(packet):
                 if kind == _SEQUENCE:
                     if header not in (None, data):
-                        return False
+                        return None
                     header, sequence = data, sequence or _sequence(Bits(data))
                 elif kind in (_FRAME, _FRAME_HEADER):
                     if sequence is None:
-                        return False
+                        return None
                     key, shown = _frame(Bits(data[:_HEAD]), sequence)
                     keyed = keyed or (key and shown)
                     if not keyed:
-                        return False
+                        return None
                     count += shown
             if count != 1:
-                return False
+                return None
     except NotUnderstood:
-        return False
-    return keyed
+        return None
+    return Form(*sequence.size, plain=True, reorder=0) if keyed and sequence is not None else None
 
 
 def _units(packet: bytes) -> Iterator[tuple[int, bytes]]:
@@ -120,7 +123,7 @@ def _sequence(bits: Bits) -> _Sequence:
         if initial_delay and bits.flag():
             bits.take(4)
     width_bits, height_bits = bits.take(4) + 1, bits.take(4) + 1
-    bits.take(width_bits + height_bits)
+    size = bits.take(width_bits) + 1, bits.take(height_bits) + 1
     id_bits = 0
     if bits.flag():
         id_bits = bits.take(4) + 2
@@ -138,7 +141,7 @@ def _sequence(bits: Bits) -> _Sequence:
         bits.take(3)
     bits.take(3)
     _colours(bits)
-    return _Sequence(0 if steady else time_bits, id_bits, screen_tools, integer_motion)
+    return _Sequence(size, 0 if steady else time_bits, id_bits, screen_tools, integer_motion)
 
 
 def _colours(bits: Bits) -> None:

@@ -36,3 +36,8 @@ class Bits:
             if zeros > 31:
                 raise NotUnderstood("a number is out of range")
         return (1 << zeros) - 1 + self.take(zeros)
+
+    def signed(self) -> int:
+        """A signed number of variable length: se(v) of H.264 and HEVC (Rec. ITU-T H.265, 9.2.2)."""
+        number = self.golomb()
+        return (number + 1) // 2 if number % 2 else -(number // 2)

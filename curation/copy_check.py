@@ -2,7 +2,8 @@
 
 Where the scan decoded the source without a fault, it has already decoded exactly these packets in this order. If no frame of the copy
 can depend on anything else, what it shows is a function of the packets and the parameter sets in force, which are those of the
-header throughout; so it is enough that the file holds the same bytes at the same times, that a decoder which starts there finds its feet, and that the pictures keep their size and format, as headers tell.
+header throughout; so it is enough that the file holds the same bytes at the same times, that a decoder which starts there knows how
+many frames to hold back, and that the pictures keep their size and format. Mostly headers tell all that, and nothing is decoded.
 Where the first keyframe only promises that nothing after it needs what came before, the promise is put to the test: all frames up to
 the next such keyframe, its leading frames included, are decoded and compared with the source's; what follows that keyframe rests on
 the same promise, and on frames that were compared. After a scan with faults the first frame and everything from the last clean start
@@ -25,21 +26,18 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from curation import av1_frames, hevc_references, vp9_frames
-from curation.keyframes import promises_all, sequence_sets, starts_afresh
+from curation.keyframes import promises_all, starts_afresh
 from curation.nal_units import NAL_CODECS, header_units, length_size, units
 from curation.opening import OPEN_OPTIONS, open_container
 from curation.packet_opening import HEADER_ONLY, open_headers
 from curation.pipe_formats import PC
 from curation.spans import Ledger, SeekFailed, SourceSpan, sought_frames
+from curation.told_forms import has_one_form, told_form
 
 _HEAD = 8
 """Packets decoded at the beginning of a copy at most: as many as FFmpeg looks at to learn how far frames are reordered."""
 _UNSEEN = {"skip_loop_filter": "all"}
 """For frames whose pixels nobody looks at: the order and completeness of the output do not depend on it."""
-_ONE_FORM = {"vp9": vp9_frames.one_form, "av1": av1_frames.one_form}
-"""Codecs of which any frame may differ in form from those it refers to, with what reads it from the frames' headers. In H.264 and
-HEVC, sequence parameter sets tell the form."""
 
 Size = tuple[int, int]
 
@@ -158,6 +156,9 @@ def _check_beginning(
 ) -> set[Size]:
     """Decode as much as a proof needs of packets that the scan has decoded without a fault.
 
+    Args:
+        source: what to compare with; None where no frame can depend on what is not in the copy.
+
     Raises:
         CopyRefused: as :func:`_check_run`.
     """
@@ -169,9 +170,10 @@ def _check_beginning(
         sizes = _check_run(stream, packets[: _next_promise(stream, packets)], ledger, truth=truth)
     else:
         depth = reordering([_pts(packet) for packet in packets])
-        told = hevc_references.reordering(extradata, bytes(packets[0])) if codec == "hevc" else None
-        head = 1 if codec in _ONE_FORM or (told is not None and told >= depth) else _HEAD
-        sizes = _check_run(stream, packets[:head], ledger, enough=depth)
+        form = told_form(codec, extradata, [bytes(packet) for packet in packets])
+        if form is not None and form.plain and form.reorder is not None and form.reorder >= depth:
+            return {(form.width, form.height)}
+        sizes = _check_run(stream, packets[:_HEAD], ledger, enough=depth)
     return sizes | _check_forms(stream, packets, ledger)
 
 
@@ -192,11 +194,8 @@ def _check_forms(stream: VideoStream, packets: Sequence[Packet[VideoStream]], le
     Raises:
         CopyRefused: as :func:`_check_run`.
     """
-    codec, extradata = _told(stream)
-    data = [bytes(packet) for packet in packets]
-    if codec in _ONE_FORM:
-        return set() if _ONE_FORM[codec](data) else _check_run(stream, packets, ledger)
-    return set() if len(sequence_sets(codec, extradata, data)) == 1 else _check_run(stream, packets, ledger)
+    one = has_one_form(*_told(stream), [bytes(packet) for packet in packets])
+    return set() if one else _check_run(stream, packets, ledger)
 
 
 def _check_run(

@@ -1,12 +1,12 @@
-"""What packets of H.264 and HEVC tell without being decoded: what a keyframe promises, and which forms pictures have."""
+"""What packets of H.264 and HEVC tell without being decoded: what a keyframe promises, and which parameter sets come."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from curation import avc_references, hevc_references
 from curation.bits import Bits, NotUnderstood
-from curation.hevc_references import leaves_all_behind
-from curation.nal_units import NAL_CODECS, header_units, is_sequence_set, kind_of, leading_sets, length_size, raw, units
+from curation.nal_units import NAL_CODECS, header_units, kind_of, leading_sets, length_size, raw, units
 
 _AVC_SEI, _AVC_IDR = 6, 5  # nal_unit_type: Rec. ITU-T H.264, table 7-1
 _HEVC_IDR_OR_BLA, _HEVC_CRA = (16, 17, 18, 19, 20), 21  # nal_unit_type: Rec. ITU-T H.265, table 7-1
@@ -35,7 +35,10 @@ def stands_alone(codec: str, extradata: bytes | None, chosen: Sequence[bytes], l
     """
     if starts_afresh(codec, extradata, chosen[0]) and not left_out:
         return True
-    return codec == "hevc" and leaves_all_behind(extradata, chosen[0], left_out, chosen[1] if len(chosen) > 1 else None)
+    if codec == "h264":
+        return avc_references.leaves_all_behind(extradata, chosen, left_out)
+    following = chosen[1] if len(chosen) > 1 else None
+    return codec == "hevc" and hevc_references.leaves_all_behind(extradata, chosen[0], left_out, following)
 
 
 def promises_all(codec: str, extradata: bytes | None, packet: bytes) -> bool:
@@ -85,15 +88,3 @@ def sets_from_header(codec: str, extradata: bytes | None, packets: Iterable[byte
         return True
     known, size = set(header_units(codec, extradata)), length_size(codec, extradata)
     return all(unit in known for packet in packets for unit in leading_sets(codec, packet, size))
-
-
-def sequence_sets(codec: str, extradata: bytes | None, packets: Iterable[bytes]) -> set[bytes]:
-    """The different sequence parameter sets that a stream's header and packets hold; they give size and format of the pictures.
-
-    Where there is one only, all pictures have one form.
-    """
-    size = length_size(codec, extradata)
-    found = set(header_units(codec, extradata))
-    for packet in packets:
-        found.update(units(packet, size))
-    return {unit for unit in found if is_sequence_set(codec, unit)}

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from curation.bits import Bits, NotUnderstood
+from curation.picture_form import Form
 
 _HEAD = 24
 """Bytes of a frame that are read: the fields below take at most 17."""
@@ -24,22 +25,22 @@ class _Frame(NamedTuple):
     """None: that of a frame before."""
 
 
-def one_form(packets: Iterable[bytes]) -> bool:
-    """True where packets in decoding order begin with a keyframe, each shows one picture, and all are 8-bit 4:2:0 in limited range
-    and of one size, hidden ones included; False where they do not, or the headers are not understood."""
+def one_form(packets: Iterable[bytes]) -> Form | None:
+    """That of all pictures, where packets in decoding order begin with a keyframe, each shows one picture, and all are 8-bit 4:2:0 in
+    limited range and of one size, hidden ones included; None where they do not, or the headers are not understood."""
     size: tuple[int, int] | None = None
     try:
         for packet in packets:
             frames = [_frame(part) for part in _parts(packet)]
             if sum(frame.shown for frame in frames) != 1 or (size is None and not (frames[0].key and frames[0].shown)):
-                return False
+                return None
             # A keyframe replaces all frames that others may refer to, so from there on "that of a frame before" is known.
             size = size or frames[0].size
             if any(frame.size not in (None, size) for frame in frames):
-                return False
+                return None
     except NotUnderstood:
-        return False
-    return size is not None
+        return None
+    return None if size is None else Form(*size, plain=True, reorder=0)
 
 
 def _parts(packet: bytes) -> list[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from curation.golden.encode import encode
 from curation.golden.spans import Timed
 from curation.hevc_references import leaves_all_behind
 from curation.keyframes import promises_all, stands_alone
+from curation.nal_units import header_units, is_sequence_set
+from curation.pipe_formats import PC
+from curation.told_forms import told_form
 from curation.vp9_frames import one_form as vp9_one_form
 from schemas.recipe import Export
 
@@ -36,6 +39,8 @@ SOURCES: dict[str, tuple[str, dict[str, Any]]] = {
     "h264_ts": ("a.ts", {"bframes": 3, "options": {"sc_threshold": "0"}}),
     "h264_flv": ("a.flv", {"bframes": 3, "options": {"sc_threshold": "0"}}),
     "h264_open": ("o.mp4", {"bframes": 4, "options": {"x264-params": "open-gop=1:scenecut=0:b-adapt=0:b-pyramid=normal"}}),
+    "h264_open_fields": (  # headers do not prove what frames of two fields need
+        "p.mp4", {"bframes": 4, "options": {"x264-params": "open-gop=1:scenecut=0:b-adapt=0:b-pyramid=normal:interlaced=1"}}),
     "hevc": ("c.mkv", {"codec": "libx265", "bframes": 3, "options": {"x265-params": X265 + ":open-gop=0"}}),
     "hevc_ts": ("c.ts", {"codec": "libx265", "bframes": 3, "options": {"x265-params": X265 + ":open-gop=0"}}),
     "hevc_open": ("d.mp4", {"codec": "libx265", "bframes": 4, "options": {"x265-params": X265 + ":open-gop=1"}}),
@@ -100,18 +105,45 @@ def check(source: Source, start: int, end: int, out: Path) -> CutResult:
     return result
 
 
-DECODED = {
-    "h264": 3, "h264_ts": 3, "h264_flv": 3,  # two are held back before the first comes out
-    "hevc": 1, "hevc_ts": 1, "hevc_open": 1, "hevc_open_no_leading": 1, "vp9": 1, "av1": 1,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", DECODED)
-def test_a_copy_decodes_no_more_than_headers_leave_open(kind: str, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    ["h264", "h264_ts", "h264_flv", "h264_open", "hevc", "hevc_ts", "hevc_open", "hevc_open_no_leading", "vp9", "av1"],
+)
+def test_a_copy_decodes_nothing_that_headers_tell(kind: str, folder: Path, tmp_path: Path) -> None:
     source = source_of(kind, folder)
     assert len(source.keys) >= 4
     for start in source.keys[:3]:
-        assert check(source, start, COUNT, tmp_path / "out.mp4").frames_decoded == DECODED[kind]
+        result = check(source, start, COUNT, tmp_path / "out.mp4")
+        assert (result.frames_decoded, result.width, result.height) == (0, WIDTH, HEIGHT)
+
+
+def test_where_headers_do_not_tell_the_beginning_is_decoded(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy_check, "told_form", lambda *_: None)
+    # Two are held back before the first comes out.
+    for kind, decoded in [("h264", 3), ("hevc", 3), ("vp9", 1), ("av1", 1)]:
+        source = source_of(kind, folder)
+        assert check(source, source.keys[1], COUNT, tmp_path / "out.mp4").frames_decoded == decoded
+
+
+@pytest.mark.parametrize(
+    "change", [{"reorder": None}, {"reorder": 1}, {"plain": False}], ids=lambda change: next(iter(change))
+)
+def test_a_form_that_leaves_something_open_is_looked_at(
+    change: dict[str, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = copy_check.told_form
+    source = source_of("h264", folder)
+
+    def otherwise(*arguments: Any) -> Any:
+        form = told(*arguments)
+        assert form is not None
+        assert form.reorder == 2
+        return replace(form, **change)
+
+    monkeypatch.setattr(copy_check, "told_form", otherwise)
+    assert check(source, 0, COUNT, tmp_path / "out.mp4").frames_decoded == 3
 
 
 def test_a_decoder_that_holds_back_too_little_is_watched_longer(
@@ -133,7 +165,7 @@ def test_reordering_counts_what_is_stored_before_and_shown_after(times: list[int
 
 
 def test_an_open_group_is_compared_up_to_the_next_keyframe_and_its_leading_frames(folder: Path, tmp_path: Path) -> None:
-    source = source_of("h264_open", folder)
+    source = source_of("h264_open_fields", folder)
     key, second = source.keys[1], source.keys[2]
     result = check(source, key, COUNT, tmp_path / "out.mp4")
     assert result.start_frame == key
@@ -145,7 +177,7 @@ def test_an_open_group_is_compared_up_to_the_next_keyframe_and_its_leading_frame
 def test_a_difference_before_the_next_keyframe_is_noticed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = source_of("h264_open", folder)
+    source = source_of("h264_open_fields", folder)
     key, second = source.keys[1], source.keys[2]
     real = copy_check.sought_frames
     for wrong, refused in [(0, True), (second - key, True), (second - key + 1, False)]:
@@ -382,11 +414,38 @@ def test_whatever_is_taken_for_one_form_decodes_to_one(
     assert len(sizes) <= 1
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["h264", "hevc"]), st.integers(0, 60), st.integers(1, 255))
+def test_a_form_that_is_told_is_what_decoders_find(
+    small: dict[str, tuple[Path, list[bytes]]], kind: str, byte: int, change: int
+) -> None:
+    """Parameter sets that were changed: what is still understood is read as FFmpeg reads it."""
+    path, data = small[kind]
+    with av.open(str(path)) as container:
+        extradata = container.streams.video[0].codec_context.extradata
+    assert extradata is not None
+    first = next(unit for unit in header_units(kind, extradata) if is_sequence_set(kind, unit))
+    damaged = bytearray(extradata)
+    damaged[extradata.index(first) + byte % len(first)] ^= change
+    form = told_form(kind, bytes(damaged), data)
+    if form is None or not form.plain:
+        return
+    context: Any = av.CodecContext.create(kind, "r")
+    context.extradata, context.thread_count = bytes(damaged), 1
+    try:
+        shown = [frame for packet in (av.Packet(data[0]), None) for frame in context.decode(packet)]
+    except av.error.FFmpegError:
+        return
+    for frame in shown:
+        assert (frame.width, frame.height, frame.format.name) == (form.width, form.height, "yuv420p")
+        assert frame.color_range != PC
+
+
 @pytest.fixture(scope="module")
 def small(folder: Path) -> dict[str, tuple[Path, list[bytes]]]:
     """Twelve packets of each codec, small."""
     made = {}
-    for kind in READERS:
+    for kind in (*READERS, "h264", "hevc"):
         name, options = SOURCES[kind]
         path = folder / f"small-{name}"
         big = texture(64 + 40, 64 + 16, 5)
