@@ -27,7 +27,7 @@ class KnownSets:
     def look(self, packet: Packet[VideoStream], tally: Tally) -> None:
         """Note in the tally what a packet brings, and what a keyframe lacks."""
         has_form = False
-        for unit in leading_sets(self._codec, bytes(packet), self._size):
+        for unit in leading_sets(self._codec, memoryview(packet), self._size):
             has_form |= is_sequence_set(self._codec, unit)
             if unit not in self._known:
                 tally.foreign_sets = True

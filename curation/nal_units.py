@@ -65,10 +65,10 @@ def units(packet: bytes, size_of_length: int | None) -> Iterator[bytes]:
         at += size
 
 
-def leading_sets(codec: str, packet: bytes, size_of_length: int | None) -> Iterator[bytes]:
+def leading_sets(codec: str, packet: bytes | memoryview, size_of_length: int | None) -> Iterator[bytes]:
     """The parameter sets of a packet that stand before its first slice, where they belong; the rest is not looked at."""
     if size_of_length is None:
-        head = packet[:_HEAD]
+        head = bytes(packet[:_HEAD])
         at = head.find(_START_CODE) + 3
         while at > 2 and at < len(head):
             kind = kind_of(codec, head[at])
@@ -86,7 +86,7 @@ def leading_sets(codec: str, packet: bytes, size_of_length: int | None) -> Itera
             return
         end = at + int.from_bytes(packet[at - size_of_length : at], "big")
         if kind in PARAMETER_SETS[codec]:
-            yield packet[at:end].rstrip(b"\x00")
+            yield bytes(packet[at:end]).rstrip(b"\x00")
         at = end + size_of_length
 
 

@@ -25,7 +25,7 @@ from curation.shots.dips import find_dip
 from curation.shots.mixtures import find_mixture
 from curation.shots.nominate import Nominators
 from curation.shots.ring import MAX_FRAMES, Ring
-from curation.shots.sketch import Sketch, Sketcher, distance, likeness
+from curation.shots.sketch import Shift, Sketch, Sketcher, best_shift, distance, likeness_at
 from curation.shots.valleys import looks_pale
 from schemas.recipe import Shots
 
@@ -48,6 +48,8 @@ DIP_SCORE = 0.5
 
 ONE_SCENE = 0.9
 """A frame looks like a mixture, but those before and after are more alike than this: motion."""
+
+_SURE = 1e-3  # what one shift gives is so near to what the search gives for it
 
 _NEAR_S = 0.4  # the two sides of a mixture this far from it still differ in the middle of the longest dissolve
 _STRIDE_S = (
@@ -80,6 +82,7 @@ class ShotFinder:
         self._walls: set[int] = set()  # those of them that no blend reaches across
         self._mixed: set[int] = set()
         self._skip_until_s = float("-inf")
+        self._way: Shift | None = None  # how the camera went when it was last looked for
         # Decided, not yet returned: (start, end, transition), in order and without overlap.
         self._found: list[tuple[int, int, Transition]] = []
 
@@ -195,7 +198,7 @@ class ShotFinder:
                 break
             tried = bounds
             near, _ = self._ring.around(index, max(start, floor), end, _NEAR_S, _NEAR_S)
-            if likeness(near[0], near[-1]) > ONE_SCENE:  # spares dear tests
+            if self._is_one_scene(near[0], near[-1]):  # spares dear tests
                 continue
             window, centre = self._ring.around(index, max(start, floor), end, FAR_S, FAR_S)
             blend = find_mixture(window, centre)
@@ -207,6 +210,14 @@ class ShotFinder:
             if self._accept(blend, window):
                 return True
         return False
+
+    def _is_one_scene(self, before: Sketch, after: Sketch) -> bool:
+        """Whether two frames show one scene under a moving camera, or none that moves."""
+        # A camera mostly goes on as it went, so the way it went a moment ago is mostly enough to tell.
+        if self._way is not None and likeness_at(before, after, self._way) > ONE_SCENE + _SURE:
+            return True
+        alike, self._way = best_shift(before, after)
+        return alike > ONE_SCENE
 
     def _try_dip(self, index: int) -> None:
         """The picture has just become flat: is it a dip between two shots?"""

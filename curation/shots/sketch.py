@@ -27,6 +27,10 @@ _BLACK = 24.0  # darker cells in both frames are bars and borders
 _FLAT_VARIANCE = 4.0  # (grey levels)²: keeps noise on a plain wall from looking like structure
 
 
+Shift = tuple[int, int]
+"""Where the middle of one thumbnail comes to lie on another: row and column of its corner."""
+
+
 @dataclass(slots=True)
 class Sketch:
     """One frame, much reduced."""
@@ -106,18 +110,40 @@ def likeness(a: Sketch, b: Sketch) -> float:
 
     A camera or exposure change leaves it near 1, another shot makes it low. Two frames without structure have likeness 0.
     """
-    height, width = a.thumb.shape
-    h, w = max(2, height // 2), max(2, width // 2)
-    top, left = (height - h) // 2, (width - w) // 2
-    middle = a.thumb[top : top + h, left : left + w].astype(np.float32)
-    middle -= middle.mean()
+    return best_shift(a, b)[0]
+
+
+def best_shift(a: Sketch, b: Sketch) -> tuple[float, Shift]:
+    """(:func:`likeness`, the shift that gives it)."""
+    middle, power = _middle(a)
+    h, w = middle.shape
     other = b.thumb.astype(np.float32)
     # (rows of shifts, columns of shifts), as the next two
     covariance = cv2.matchTemplate(other, middle, cv2.TM_CCORR) / (h * w)
     level, squared = cv2.integral2(b.thumb, sdepth=cv2.CV_64F, sqdepth=cv2.CV_64F)
     variance = np.maximum(_box_mean(squared, h, w) - _box_mean(level, h, w) ** 2, 0)
-    power = (float(np.mean(middle**2)) + _FLAT_VARIANCE) * (variance + _FLAT_VARIANCE)
-    return float(np.max(covariance / np.sqrt(power)))
+    correlation = covariance / np.sqrt(power * (variance + _FLAT_VARIANCE))
+    best = divmod(int(np.argmax(correlation)), correlation.shape[1])
+    return float(correlation[best]), best
+
+
+def likeness_at(a: Sketch, b: Sketch, shift: Shift) -> float:
+    """The correlation at one shift, but for rounding: a fifteenth of the work."""
+    middle, power = _middle(a)
+    h, w = middle.shape
+    other = b.thumb[shift[0] : shift[0] + h, shift[1] : shift[1] + w].astype(np.float32)
+    variance = float(cv2.meanStdDev(other)[1][0, 0]) ** 2
+    return float(np.vdot(other, middle)) / (h * w) / float(np.sqrt(power * (variance + _FLAT_VARIANCE)))
+
+
+def _middle(sketch: Sketch) -> tuple[np.ndarray, float]:
+    """The middle of the thumbnail without its mean, half as high and wide, and its mean square, eased."""
+    height, width = sketch.thumb.shape
+    h, w = max(2, height // 2), max(2, width // 2)
+    top, left = (height - h) // 2, (width - w) // 2
+    middle = sketch.thumb[top : top + h, left : left + w].astype(np.float32)
+    middle -= middle.mean()
+    return middle, float(np.mean(middle**2)) + _FLAT_VARIANCE
 
 
 def _box_mean(total: np.ndarray, h: int, w: int) -> np.ndarray:

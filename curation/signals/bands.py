@@ -9,15 +9,18 @@ WIDTH = 16
 """Pixels of a band across."""
 
 
-def columns(plane: np.ndarray, count: int) -> np.ndarray:
+def columns(plane: np.ndarray, count: int, wide: int = 1) -> np.ndarray:
     """(h, 16 n) uint8: ``count`` bands of 16 columns of ``plane`` ((h, w) uint8) side by side, evenly spread, every row of them.
 
     Their starts are not multiples of 16 on purpose: nothing in a band lies at the same place of a coder's grid. Fewer where the
     plane is narrow; the plane itself where it is narrower than one band.
+
+    Args:
+        wide: how many of them lie together. Two cost little more than one, as rows are fetched 64 pixels at a time.
     """
-    width = plane.shape[1]
-    count = min(count, width // WIDTH)
-    if count < 1:
-        return plane
-    starts = [int((i + 0.5) * width / count - WIDTH / 2) for i in range(count)]
-    return np.asarray(cv2.hconcat([plane[:, x : x + WIDTH] for x in starts]))
+    width, band = plane.shape[1], WIDTH * wide
+    places = min(count // wide, width // band)
+    if places < 1:
+        return plane if wide == 1 else columns(plane, count)
+    starts = [int((i + 0.5) * width / places - band / 2) for i in range(places)]
+    return np.asarray(cv2.hconcat([plane[:, x : x + band] for x in starts]))

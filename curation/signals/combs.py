@@ -69,7 +69,7 @@ class Combs:
 
 def is_combed(luma: np.ndarray, change: np.ndarray) -> bool:
     """Whether a plane ((h, w) uint8) shows combs, given the change ((h', w') uint8 of any size) since the frame before."""
-    bands = columns(luma, _BANDS)
+    bands = columns(luma, _BANDS, 2)
     if bands.shape[0] < CELL + 2 or bands.shape[1] < WIDTH:
         return False
     # Whole cells only: OpenCV averages over a whole number of pixels forty times faster than over fractions of them.
