@@ -6,7 +6,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from curation.nal_units import NAL_CODECS, header_units, is_sequence_set, leading_sets, length_size
+from curation.nal_units import NAL_CODECS, header_units, is_sequence_set, is_slice, leading_sets, length_size
 from curation.tally import Tally
 
 
@@ -26,8 +26,11 @@ class KnownSets:
 
     def look(self, packet: Packet[VideoStream], tally: Tally) -> None:
         """Note in the tally what a packet brings, and what a keyframe lacks."""
+        data, size = memoryview(packet), self._size
+        if size is not None and len(data) > size and not packet.is_keyframe and is_slice(self._codec, data[size]):
+            return  # nearly all packets
         has_form = False
-        for unit in leading_sets(self._codec, memoryview(packet), self._size):
+        for unit in leading_sets(self._codec, data, size):
             has_form |= is_sequence_set(self._codec, unit)
             if unit not in self._known:
                 tally.foreign_sets = True

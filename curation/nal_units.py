@@ -71,21 +71,19 @@ def leading_sets(codec: str, packet: bytes | memoryview, size_of_length: int | N
         head = bytes(packet[:_HEAD])
         at = head.find(_START_CODE) + 3
         while at > 2 and at < len(head):
-            kind = kind_of(codec, head[at])
-            if kind in _SLICES[codec]:
+            if is_slice(codec, head[at]):
                 return
             end = head.find(_START_CODE, at)
-            if kind in PARAMETER_SETS[codec]:
+            if kind_of(codec, head[at]) in PARAMETER_SETS[codec]:
                 yield head[at : end if end >= 0 else len(head)].rstrip(b"\x00")
             at = end + 3
         return
     at = size_of_length
     while at < len(packet):
-        kind = kind_of(codec, packet[at])
-        if kind in _SLICES[codec]:
+        if is_slice(codec, packet[at]):
             return
         end = at + int.from_bytes(packet[at - size_of_length : at], "big")
-        if kind in PARAMETER_SETS[codec]:
+        if kind_of(codec, packet[at]) in PARAMETER_SETS[codec]:
             yield bytes(packet[at:end]).rstrip(b"\x00")
         at = end + size_of_length
 
@@ -93,6 +91,11 @@ def leading_sets(codec: str, packet: bytes | memoryview, size_of_length: int | N
 def is_sequence_set(codec: str, unit: bytes) -> bool:
     """Whether a unit gives size and format of pictures."""
     return kind_of(codec, unit[0]) == _SEQUENCE_SET[codec]
+
+
+def is_slice(codec: str, first: int) -> bool:
+    """Whether a unit holds (part of) a picture, by its first byte."""
+    return kind_of(codec, first) in _SLICES[codec]
 
 
 def kind_of(codec: str, first: int) -> int:

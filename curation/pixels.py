@@ -51,26 +51,32 @@ def rows_apart(rows: int, small_rows: int) -> int:
 
 
 class _Thin:
-    """A frame made of every n-th row of frames of one size and planar format."""
+    """A frame made of every n-th row of frames of one size and planar format.
+
+    This runs between two calls of the decoder, which pushes Python's own code out of the processor's caches: few steps count here
+    more than what they do.
+    """
 
     def __init__(self, frame: VideoFrame, every: int) -> None:
-        self._every = every
         self._frame = VideoFrame(frame.width, frame.height // every // 2 * 2, frame.format.name)
-        self._rows = [_rows(plane) for plane in self._frame.planes]
+        self._distances = [plane.line_size for plane in frame.planes]
+        self._copies = []
+        for target, source in zip(self._frame.planes, frame.planes, strict=True):
+            first, apart = every // 2 * source.line_size, every * source.line_size
+            rows = min(target.height, len(range(every // 2, source.height, every)))
+            shape = rows, min(target.line_size, source.line_size)
+            self._copies.append((np.ndarray(shape, np.uint8, target, 0, (target.line_size, 1)), first, (apart, 1)))  # type: ignore[arg-type]
 
-    def fill(self, frame: VideoFrame) -> VideoFrame:
-        """Those rows of ``frame``, the same of each plane. The next call writes over them."""
-        for rows, plane in zip(self._rows, frame.planes, strict=True):
-            source = _rows(plane)[self._every // 2 :: self._every]
-            width = min(rows.shape[1], source.shape[1])
-            np.copyto(rows[:, :width], source[: len(rows), :width])
+    def fill(self, frame: VideoFrame) -> VideoFrame | None:
+        """Those rows of ``frame``, the same of each plane; None where rows lie at another distance than in the frame that this was made
+        for. The next call writes over them."""
+        planes = frame.planes
+        if [plane.line_size for plane in planes] != self._distances:
+            return None
+        for (target, first, strides), plane in zip(self._copies, planes, strict=True):
+            target[...] = np.ndarray(target.shape, np.uint8, plane, first, strides)  # type: ignore[arg-type]  # it has a buffer
         self._frame.colorspace, self._frame.color_range = frame.colorspace, frame.color_range
         return self._frame
-
-
-def _rows(plane: VideoPlane) -> np.ndarray:
-    """(rows, bytes) uint8: a view of a plane, with the padding of its rows."""
-    return np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
 
 
 class FrameMaker:
@@ -126,12 +132,18 @@ class FrameMaker:
             self._full_range = key[0].startswith(("yuvj", "rgb", "bgr", "gbr", "pal"))
             upside_down = any(plane.line_size < 0 for plane in frame.planes)
             self._thin = _Thin(frame, every) if every > 1 and frame.format.is_planar and not upside_down else None
-        return frame if self._thin is None else self._thin.fill(frame)
+        if self._thin is None:
+            return frame
+        thinned = self._thin.fill(frame)
+        if thinned is None:
+            self._key = ("", 0, 0)
+            return self._thinned(frame)
+        return thinned
 
     def _plane(self, plane: VideoPlane) -> np.ndarray:
         """A small plane, upright, without the padding of its rows."""
-        picture = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
-        return np.ascontiguousarray(picture) if self._turn is None else cv2.rotate(picture, self._turn)
+        picture: np.ndarray = np.ndarray((plane.height, plane.width), np.uint8, plane, 0, (plane.line_size, 1))  # type: ignore[arg-type]
+        return picture.copy() if self._turn is None else cv2.rotate(picture, self._turn)
 
     def shrunk(self, frame: VideoFrame, short_side: int) -> VideoFrame:
         """The frame at a still's size, still in the source's colours and not turned: cheap to make and to hold."""

@@ -84,6 +84,19 @@ def test_size_and_format_may_change_on_the_way(tmp_path: Path) -> None:
     assert np.array_equal(small(made, frame_of(picture((1280, 720)))), first)
 
 
+def test_rows_may_lie_further_apart_on_the_way(tmp_path: Path) -> None:
+    near = frame_of(picture((1920, 1080)))
+    planes = np.full((1620, 2048), 128, np.uint8)
+    planes[:1080, :1920] = np.frombuffer(memoryview(near.planes[0]), np.uint8).reshape(1080, 1920)
+    wide = VideoFrame.from_numpy_buffer(planes, "yuv420p", width=1920)
+    near.colorspace, near.color_range = wide.colorspace, wide.color_range
+    assert wide.planes[0].line_size != near.planes[0].line_size
+    made = maker(tmp_path, (1920, 1080))
+    first, later, last = (small(made, frame) for frame in (near, wide, near))
+    assert np.array_equal(first, later)
+    assert np.array_equal(first, last)
+
+
 def test_one_frame_does_not_show_through_the_next(tmp_path: Path) -> None:
     made = maker(tmp_path, (1920, 1080))
     first = made.make(frame_of(picture((1920, 1080))), 0, 0, with_luma=False).gray
