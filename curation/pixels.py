@@ -59,6 +59,7 @@ class _Thin:
 
     def __init__(self, frame: VideoFrame, every: int) -> None:
         self._frame = VideoFrame(frame.width, frame.height // every // 2 * 2, frame.format.name)
+        self._marks: tuple[int, int] | None = None
         self._distances = [plane.line_size for plane in frame.planes]
         self._copies = []
         for target, source in zip(self._frame.planes, frame.planes, strict=True):
@@ -75,7 +76,9 @@ class _Thin:
             return None
         for (target, first, strides), plane in zip(self._copies, planes, strict=True):
             target[...] = np.ndarray(target.shape, np.uint8, plane, first, strides)  # type: ignore[arg-type]  # it has a buffer
-        self._frame.colorspace, self._frame.color_range = frame.colorspace, frame.color_range
+        marks = frame.colorspace, frame.color_range
+        if marks != self._marks:
+            self._frame.colorspace, self._frame.color_range = self._marks = marks
         return self._frame
 
 
@@ -143,7 +146,7 @@ class FrameMaker:
     def _plane(self, plane: VideoPlane) -> np.ndarray:
         """A small plane, upright, without the padding of its rows."""
         picture: np.ndarray = np.ndarray((plane.height, plane.width), np.uint8, plane, 0, (plane.line_size, 1))  # type: ignore[arg-type]
-        return picture.copy() if self._turn is None else cv2.rotate(picture, self._turn)
+        return np.ascontiguousarray(picture) if self._turn is None else cv2.rotate(picture, self._turn)
 
     def shrunk(self, frame: VideoFrame, short_side: int) -> VideoFrame:
         """The frame at a still's size, still in the source's colours and not turned: cheap to make and to hold."""
