@@ -3,8 +3,9 @@ all that came before it.
 
 A picture may refer to any frame that is still kept, but its header tells how many of them are in its lists, and in which order. So the
 frames that are kept are followed from the keyframe on (Rec. ITU-T H.264, 8.2.5). Which older ones there are is not known; but where
-the oldest frame must go, those go first, and in each list they stand behind the others of their kind (8.2.4). Numbers of clauses
-are of Rec. ITU-T H.264.
+the oldest frame must go, those go first, and in each list they stand behind the others of their kind (8.2.4). That does not hold of
+long-term references, which are refused where they are seen; that there are none from before is left to the promise which the
+keyframe's recovery point makes (D.2.8). Numbers of clauses are of Rec. ITU-T H.264.
 """
 
 from __future__ import annotations
@@ -75,11 +76,17 @@ class _Kept:
             else:
                 usual = [one for one, place in self.orders.items() if (place > order) == later]
                 usual.sort(key=lambda one: abs(self.orders[one] - order))
+            if header.kind == "B" and len(named) < count and not self._on_both_sides(order):
+                raise NotUnderstood("the lists may be the same, and then one of them is turned round")
             all_in_order = [*named, *(one for one in usual if one not in named)][:count]
             if len(all_in_order) < count or not self.orders.keys() >= set(all_in_order):
                 raise NotUnderstood("frames before the keyframe may be among the references")
             found.append(all_in_order)
         return found
+
+    def _on_both_sides(self, order: int) -> bool:
+        places = self.orders.values()
+        return min(places, default=order) < order < max(places, default=order)
 
 
 def leaves_all_behind(extradata: bytes | None, chosen: Sequence[bytes], left_out: Sequence[bytes]) -> bool:

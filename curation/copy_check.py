@@ -171,8 +171,10 @@ def _check_beginning(
     else:
         depth = reordering([_pts(packet) for packet in packets])
         form = told_form(codec, extradata, [bytes(packet) for packet in packets])
-        if form is not None and form.plain and form.reorder is not None and form.reorder >= depth:
-            return {(form.width, form.height)}
+        # FFmpeg's decoder of H.264 may believe the container instead, as to what is to be cut off.
+        told = stream.codec_context.width, stream.codec_context.height
+        if form is not None and form.plain and form.reorder is not None and form.reorder >= depth and form.size == told:
+            return {told}
         sizes = _check_run(stream, packets[:_HEAD], ledger, enough=depth)
     return sizes | _check_forms(stream, packets, ledger)
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from curation import avc_references, hevc_references
 from curation.bits import Bits, NotUnderstood
-from curation.nal_units import NAL_CODECS, header_units, kind_of, leading_sets, length_size, raw, units
+from curation.nal_units import NAL_CODECS, PARAMETER_SETS, header_units, kind_of, length_size, raw, units
+from curation.set_numbers import set_key
 
 _AVC_SEI, _AVC_IDR = 6, 5  # nal_unit_type: Rec. ITU-T H.264, table 7-1
 _HEVC_IDR_OR_BLA, _HEVC_CRA = (16, 17, 18, 19, 20), 21  # nal_unit_type: Rec. ITU-T H.265, table 7-1
@@ -36,7 +37,10 @@ def stands_alone(codec: str, extradata: bytes | None, chosen: Sequence[bytes], l
     if starts_afresh(codec, extradata, chosen[0]) and not left_out:
         return True
     if codec == "h264":
-        return avc_references.leaves_all_behind(extradata, chosen, left_out)
+        # Without the promise FFmpeg's decoder would hold back the first frames.
+        return promises_all(codec, extradata, chosen[0]) and avc_references.leaves_all_behind(
+            extradata, chosen, left_out
+        )
     following = chosen[1] if len(chosen) > 1 else None
     return codec == "hevc" and hevc_references.leaves_all_behind(extradata, chosen[0], left_out, following)
 
@@ -82,9 +86,13 @@ def _long_number(data: bytes, at: int) -> tuple[int, int]:
 def sets_from_header(codec: str, extradata: bytes | None, packets: Iterable[bytes]) -> bool:
     """True where packets bring no parameter sets but those that the stream's header has, or the codec has none.
 
-    Writers of mp4 may drop what stands in packets, and a decoder that begins further on never sees it.
+    Writers of mp4 may drop what stands in packets, and a decoder that begins further on never sees it. Nor may the header have two
+    sets of one number: which of them is in force would depend on what came before.
     """
     if codec not in NAL_CODECS:
         return True
     known, size = set(header_units(codec, extradata)), length_size(codec, extradata)
-    return all(unit in known for packet in packets for unit in leading_sets(codec, packet, size))
+    if len({set_key(codec, unit) for unit in known}) < len(known):
+        return False
+    kinds = PARAMETER_SETS[codec]
+    return all(unit in known for packet in packets for unit in units(packet, size) if kind_of(codec, unit[0]) in kinds)

@@ -6,7 +6,8 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from curation.nal_units import NAL_CODECS, header_units, is_sequence_set, is_slice, leading_sets, length_size
+from curation.nal_units import NAL_CODECS, header_units, is_slice, leading_sets, length_size
+from curation.set_numbers import has_form, set_key
 from curation.tally import Tally
 
 
@@ -17,6 +18,7 @@ class KnownSets:
         self._codec = codec
         self._size = length_size(codec, extradata)
         self._known = frozenset(header_units(codec, extradata))
+        self._keys = frozenset(set_key(codec, unit) for unit in self._known)
 
     @staticmethod
     def of(context: VideoCodecContext) -> KnownSets | None:
@@ -29,10 +31,13 @@ class KnownSets:
         data, size = memoryview(packet), self._size
         if size is not None and len(data) > size and not packet.is_keyframe and is_slice(self._codec, data[size]):
             return  # nearly all packets
-        has_form = False
+        brought = set()
         for unit in leading_sets(self._codec, data, size):
-            has_form |= is_sequence_set(self._codec, unit)
+            key = set_key(self._codec, unit)
+            brought.add(key)
             if unit not in self._known:
                 tally.foreign_sets = True
-        if packet.is_keyframe and not has_form:
+                if self._keys and key not in self._keys:
+                    tally.bare_keyframes = True  # whether keyframes repeat it is not known where their segment is read
+        if packet.is_keyframe and not (brought >= self._keys if self._keys else has_form(self._codec, brought)):
             tally.bare_keyframes = True

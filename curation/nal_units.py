@@ -27,7 +27,7 @@ def header_units(codec: str, extradata: bytes | None) -> Iterator[bytes]:
             count, at = int.from_bytes(data[at + 1 : at + 3], "big"), at + 3
             for _ in range(count):
                 size = int.from_bytes(data[at : at + 2], "big")
-                if unit := data[at + 2 : at + 2 + size]:
+                if unit := data[at + 2 : at + 2 + size].rstrip(b"\x00"):
                     yield unit
                 at += 2 + size
         return
@@ -36,7 +36,7 @@ def header_units(codec: str, extradata: bytes | None) -> Iterator[bytes]:
         count, at = (data[at] & kept if len(data) > at else 0), at + 1
         for _ in range(count):
             size = int.from_bytes(data[at : at + 2], "big")
-            if unit := data[at + 2 : at + 2 + size]:
+            if unit := data[at + 2 : at + 2 + size].rstrip(b"\x00"):
                 yield unit
             at += 2 + size
 

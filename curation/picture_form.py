@@ -21,6 +21,11 @@ class Form:
     reorder: int | None
     """Most pictures that are decoded before one and shown after it; None where the stream does not say."""
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.width, self.height
+
 
 def full_range(bits: Bits) -> bool:
     """E.1.1 (H.265: E.2.1) up to the place of chroma samples: whether the pictures use all 256 levels."""

@@ -133,8 +133,8 @@ class FrameMaker:
         if key != self._key:
             self._key, every = key, rows_apart(frame.height, self._small[1])
             self._full_range = key[0].startswith(("yuvj", "rgb", "bgr", "gbr", "pal"))
-            upside_down = any(plane.line_size < 0 for plane in frame.planes)
-            self._thin = _Thin(frame, every) if every > 1 and frame.format.is_planar and not upside_down else None
+            usual = all(plane.line_size > 0 and 2 * plane.height >= frame.height for plane in frame.planes)
+            self._thin = _Thin(frame, every) if every > 1 and frame.format.is_planar and usual else None
         if self._thin is None:
             return frame
         thinned = self._thin.fill(frame)

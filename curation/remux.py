@@ -175,7 +175,7 @@ def copy_span(
         )
         chosen = [packets[i] for i in plan.chosen]
         data, left_out = [bytes(packet) for packet in chosen], [bytes(packets[i]) for i in plan.leading]
-        if not sets_from_header(codec, extradata, data):
+        if not sets_from_header(codec, extradata, [*data, *left_out]):
             raise CopyRefused("its parameter sets change, and mp4 readers may know those of the header only")
         alone = stands_alone(codec, extradata, data, left_out)
         try:

@@ -29,9 +29,9 @@ from curation.stills import CANDIDATES_PER_SECOND, Still, StillPicker
 from schemas import ids
 from schemas.recipe import Scan
 
-BURST, LEAST_BURST = 40, 20
+BURST, LEAST_BURST, MOST_LUMA = 40, 20, 3
 """Frames that are decoded before signals and finder look at them, so that these find their code in the processor's caches. One at a
-time, half as much CPU again goes into both at 1080p."""
+time, half as much CPU again goes into both at 1080p. A burst keeps so many whole frames at most."""
 SOUND_BURST = 96
 """Packets of sound that are decoded in a row, for the same reason."""
 
@@ -151,6 +151,7 @@ class _Pass:
         luma_rate, short_side = self._signals.luma_rate, self._settings.stills.short_side
         luma_tick = still_tick = -NEVER
         burst: list[Frame] = []
+        lumas = 0
         start = time.thread_time()
         for raw, index, pts in self._reader.decoded():
             seconds = pts * num / den
@@ -174,10 +175,11 @@ class _Pass:
                 spent["decode"] -= took
             luma_tick, still_tick = luma_now, still_now
             burst.append(frame)
-            if len(burst) == BURST or (frame.luma is not None and len(burst) >= LEAST_BURST):
+            lumas += frame.luma is not None
+            if len(burst) == BURST or (frame.luma is not None and (len(burst) >= LEAST_BURST or lumas == MOST_LUMA)):
                 spent["decode"] += time.thread_time() - start
                 yield burst
-                burst = []
+                burst, lumas = [], 0
                 start = time.thread_time()
             alive()
         spent["decode"] += time.thread_time() - start

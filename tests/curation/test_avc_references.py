@@ -281,6 +281,11 @@ CASES: dict[str, tuple[bool, list[bytes], list[bytes]]] = {
     "a leading number is missing": (False, [made("B", 5, 44)], [made("P", 6, 60, named=[[-3]])]),
     "a leading one that is shown later": (False, [made("B", 4, 52)], [made("P", 5, 60, named=[[-2]])]),
     "a later one that is shown before": (False, [], [made("P", 4, 44)]),
+    "a list that may be turned round, as nothing earlier is kept": (
+        False,
+        [],
+        [made("P", 4, 60), made("P", 5, 62, dropped=[2]), made("B", 6, 54, reference=False, named=[[-2], []])],
+    ),
     "half the range later": (True, [], [made("P", 4, 50 + 32)]),
     "what fills the place of a leading one stays": (
         False,

@@ -250,6 +250,26 @@ def test_recovery_points_that_promise_all(sei: bytes, expected: bool) -> None:
     assert promises_all("h264", None, b"\x00\x00\x01" + sei + b"\x80\x00\x00\x01\x41aa") is expected
 
 
+def test_an_open_group_that_is_shown_later_only_does_not_stand_alone(folder: Path, tmp_path: Path) -> None:
+    """FFmpeg's decoder would hold back the frames before its recovery point, of which a copy would lose them."""
+    source = source_of("h264_open", folder)
+    extradata, stored = packets_of(source.path)
+    late = [data.replace(b"\x06\x06\x01\xc4", b"\x06\x06\x01\x51") for data, _, _ in stored]  # one frame later
+    at = [n for n, (_, _, key) in enumerate(stored) if key][1]
+    assert late[at] != stored[at][0]
+    left_out = [data for data, pts, _ in stored[at:] if pts < stored[at][1]]
+    for keyframe, alone in ((stored[at][0], True), (late[at], False)):
+        following = [data for data, pts, _ in stored[at + 1 :] if pts > stored[at][1]]
+        assert stands_alone("h264", extradata, [keyframe, *following], left_out) is alone
+    path = tmp_path / "late.mp4"
+    rewrite(source.path, path, late)
+    changed = read(path)
+    assert changed.prints == source.prints
+    for key in changed.keys[1:]:
+        with pytest.raises(CutError):
+            cut_clip(changed.clip(key, COUNT), COPY, tmp_path / "out.mp4")
+
+
 def test_an_open_hevc_group_stands_alone_only_as_its_headers_say(folder: Path) -> None:
     source = source_of("hevc_open", folder)
     extradata, stored = packets_of(source.path)
@@ -283,6 +303,21 @@ def test_an_open_hevc_group_stands_alone_only_as_its_headers_say(folder: Path) -
 
 
 # Sizes that change
+
+
+def test_a_size_that_the_container_tells_is_kept(folder: Path, tmp_path: Path) -> None:
+    """As in 1080 rows of 1088: FFmpeg's decoder of H.264 takes the container's word for what is to be cut off."""
+    data = bytearray(source_of("h264", folder).path.read_bytes())
+    at = data.find(b"avc1", data.find(b"stsd")) + 28
+    assert data[at : at + 4] == WIDTH.to_bytes(2, "big") + HEIGHT.to_bytes(2, "big")
+    data[at + 2 : at + 4] = (HEIGHT - 8).to_bytes(2, "big")
+    path = tmp_path / "cropped.mp4"
+    path.write_bytes(data)
+    source = read(path)
+    assert set(source.sizes) == {(WIDTH, HEIGHT - 8)}
+    result = cut_clip(source.clip(0, COUNT, sample_aspect_ratio="1:1", height=HEIGHT - 8), COPY, tmp_path / "out.mp4")
+    assert (result.width, result.height) == (WIDTH, HEIGHT - 8)
+    assert read(tmp_path / "out.mp4").prints == source.prints
 
 
 def test_av1_whose_size_changes_is_not_copied(folder: Path, tmp_path: Path) -> None:

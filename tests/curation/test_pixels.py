@@ -45,7 +45,19 @@ def test_high_frames_are_thinned(rows: int, every: int) -> None:
 
 @pytest.mark.parametrize(
     "pixel_format",
-    ["yuv420p", "yuvj420p", "yuv422p", "yuv444p", "yuv420p10le", "nv12", "yuva420p", "gbrp", "gray", "rgb24"],
+    [
+        "yuv420p",
+        "yuvj420p",
+        "yuv422p",
+        "yuv444p",
+        "yuv420p10le",
+        "yuv410p",
+        "nv12",
+        "yuva420p",
+        "gbrp",
+        "gray",
+        "rgb24",
+    ],
 )
 @pytest.mark.parametrize("size", [(1920, 1080), (1280, 722), (854, 480)])
 def test_some_rows_give_the_picture_that_all_rows_give(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import curation.scan
 from curation import assemble
 from curation.golden import scenes
 from curation.golden.encode import encode
@@ -215,3 +216,21 @@ def test_a_cut_on_the_first_seam_has_one_time_from_both_sides(tmp_path: Path) ->
     answers = [scan(path, piece) for piece in (Piece(None, 6.0), Piece(6.0, None))]
     assert assemble.misfit(answers) is None
     assert assemble.assemble(answers)[1] == scan(path)["transitions"]
+
+
+@pytest.mark.parametrize("fps", [1, 3, 30])
+def test_a_burst_keeps_few_whole_frames(fps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a low rate nearly each frame goes along with its luma, which keeps the decoder's picture alive."""
+    path, kept = tmp_path / "slow.mp4", []
+    encode(Timeline((scenes.pan((160, 90), 1, 60, 1.0),)).frames(), path, fps)
+    look = curation.scan._Pass._look
+
+    def counted(self: Any, burst: list[Any]) -> None:
+        kept.append((sum(frame.luma is not None for frame in burst), len(burst)))
+        look(self, burst)
+
+    monkeypatch.setattr(curation.scan._Pass, "_look", counted)
+    scan(path)
+    assert sum(frames for _, frames in kept) == 60
+    assert max(luma for luma, _ in kept) <= curation.scan.MOST_LUMA
+    assert max(frames for _, frames in kept) <= curation.scan.BURST
