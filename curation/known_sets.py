@@ -28,7 +28,7 @@ class KnownSets:
 
     def look(self, packet: Packet[VideoStream], tally: Tally) -> None:
         """Note in the tally what a packet brings, and what a keyframe lacks."""
-        data, size = memoryview(packet), self._size
+        data, size = bytes(packet), self._size
         if size is not None and len(data) > size and not packet.is_keyframe and is_slice(self._codec, data[size]):
             return  # nearly all packets
         brought = set()

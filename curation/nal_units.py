@@ -65,10 +65,10 @@ def units(packet: bytes, size_of_length: int | None) -> Iterator[bytes]:
         at += size
 
 
-def leading_sets(codec: str, packet: bytes | memoryview, size_of_length: int | None) -> Iterator[bytes]:
+def leading_sets(codec: str, packet: bytes, size_of_length: int | None) -> Iterator[bytes]:
     """The parameter sets of a packet that stand before its first slice, where they belong; the rest is not looked at."""
     if size_of_length is None:
-        head = bytes(packet[:_HEAD])
+        head = packet[:_HEAD]
         at = head.find(_START_CODE) + 3
         while at > 2 and at < len(head):
             if is_slice(codec, head[at]):
@@ -84,7 +84,7 @@ def leading_sets(codec: str, packet: bytes | memoryview, size_of_length: int | N
             return
         end = at + int.from_bytes(packet[at - size_of_length : at], "big")
         if kind_of(codec, packet[at]) in PARAMETER_SETS[codec]:
-            yield bytes(packet[at:end]).rstrip(b"\x00")
+            yield packet[at:end].rstrip(b"\x00")
         at = end + size_of_length
 
 
