@@ -49,8 +49,7 @@ def test_the_index_says_what_a_cut_decoded_also_of_clips_taken_over(
     assert set(first["how"]) == {"copy", "encode"}
     encoded, copied = (first[first["how"] == how] for how in ("encode", "copy"))
     assert (encoded["frames_decoded"] >= encoded["num_frames"]).all()
-    assert (copied["frames_decoded"] <= copied["num_frames"]).all()
-    assert (first["frames_decoded"] > 0).all()
+    assert (copied["frames_decoded"] == 0).all(), "headers prove them"
     _, counts = run(out, settings=("export.shard_samples=2",), name="small", stages=("export",))
     again = table(out, "shards/small/0*.parquet").set_index("clip_id")
     assert counts.export_frames == 0, "nothing was cut again"
