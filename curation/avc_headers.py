@@ -28,8 +28,6 @@ class SequenceSet:
     form: Form
     number_bits: int
     """Bits of frame_num."""
-    order_type: int
-    """pic_order_cnt_type."""
     order_bits: int
     """Bits of pic_order_cnt_lsb; 0 where it is not coded."""
     references: int
@@ -168,7 +166,7 @@ def _sequence_set(bits: Bits) -> tuple[int, SequenceSet]:
     width, height = 16 * columns - 2 * (left + right), 16 * rows - 2 * (top + bottom)
     plain = chroma == 1 and depths == [0, 0] and frames and not full and not left
     form = Form(width, height, plain, 0 if order_type == 2 else reorder)
-    return number, SequenceSet(form, number_bits, order_type, order_bits, max(1, references), gaps)
+    return number, SequenceSet(form, number_bits, order_bits, max(1, references), gaps)
 
 
 def _skip_scaling_list(bits: Bits, size: int) -> None:

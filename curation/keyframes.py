@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from curation import avc_references, hevc_references
+from curation.avc_headers import IDR
 from curation.bits import Bits, NotUnderstood
 from curation.nal_units import NAL_CODECS, PARAMETER_SETS, header_units, kind_of, length_size, raw, units
 from curation.set_numbers import set_key
 
-_AVC_SEI, _AVC_IDR = 6, 5  # nal_unit_type: Rec. ITU-T H.264, table 7-1
+_AVC_SEI = 6  # nal_unit_type: Rec. ITU-T H.264, table 7-1
 _HEVC_IDR_OR_BLA, _HEVC_CRA = (16, 17, 18, 19, 20), 21  # nal_unit_type: Rec. ITU-T H.265, table 7-1
 _RECOVERY_POINT = 6  # payloadType: Rec. ITU-T H.264, D.1
 
@@ -21,7 +22,7 @@ def starts_afresh(codec: str, extradata: bytes | None, packet: bytes) -> bool:
     pictures is a keyframe for containers as well.
     """
     if codec == "h264":
-        return any(kind_of(codec, unit[0]) == _AVC_IDR for unit in units(packet, length_size(codec, extradata)))
+        return any(kind_of(codec, unit[0]) == IDR for unit in units(packet, length_size(codec, extradata)))
     if codec == "hevc":
         return any(kind_of(codec, unit[0]) in _HEVC_IDR_OR_BLA for unit in units(packet, length_size(codec, extradata)))
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from curation.cutting import CutError, CutResult, cut_clip
 from curation.decode import SourceReader
 from curation.golden.draw import texture, window
 from curation.golden.encode import encode
+from curation.golden.packets import rewrite
 from curation.golden.spans import Timed
 from curation.hevc_references import leaves_all_behind
 from curation.keyframes import promises_all, stands_alone
@@ -213,23 +214,6 @@ def test_a_promise_that_is_not_kept_is_found_out(tmp_path: Path) -> None:
     source = read(lying)
     with pytest.raises(CutError, match="would show other pictures"):
         cut_clip(source.clip(source.keys[1], COUNT), COPY, tmp_path / "out.mp4")
-
-
-def rewrite(path: Path, out: Path, data: Sequence[bytes]) -> None:
-    """The video with other bytes in its packets."""
-    with av.open(str(path)) as container, av.open(str(out), "w") as target:
-        stream = container.streams.video[0]
-        track = target.add_stream_from_template(stream)
-        for packet, changed in zip((p for p in container.demux(stream) if p.size), data, strict=True):
-            new: Any = av.Packet(changed)
-            new.pts, new.dts, new.time_base, new.is_keyframe = (
-                packet.pts,
-                packet.dts,
-                packet.time_base,
-                packet.is_keyframe,
-            )
-            new.stream = track
-            target.mux(new)
 
 
 @pytest.mark.parametrize(

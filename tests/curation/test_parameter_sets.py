@@ -17,6 +17,7 @@ from curation.cutting import ClipToCut, CutError, cut_clip
 from curation.decode import SourceReader
 from curation.golden.draw import texture, window
 from curation.golden.encode import encode
+from curation.golden.packets import rewrite
 from curation.golden.spans import Timed
 from curation.keyframes import sets_from_header
 from curation.known_sets import KnownSets
@@ -208,25 +209,14 @@ def test_a_set_in_a_frame_that_is_left_out_is_not_lost(tmp_path: Path) -> None:
     (other,) = (unit for unit in sets_of(drawn(tmp_path / "b.mp4", "h264", OTHER["h264"])) if unit[0] & 31 == 8)
     open_groups = ":repeat-headers=1:annexb=1:open-gop=1:b-adapt=0:b-pyramid=none"
     path, out = drawn(tmp_path / "a.ts", "h264", open_groups, bframes=4), tmp_path / "changed.ts"
-    with av.open(str(path)) as container, av.open(str(out), "w") as target:
-        stream = container.streams.video[0]
-        track = target.add_stream_from_template(stream, opaque=True)
-        packets = [p for p in container.demux(stream) if p.size]
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
         key = [n for n, p in enumerate(packets) if p.is_keyframe][1]
-        for n, packet in enumerate(packets):
-            found = list(units(bytes(packet), None))
-            if n == key + 1:
-                assert (packet.pts or 0) < (packets[key].pts or 0)
-                found.insert(next(i for i, unit in enumerate(found) if unit[0] & 31 == 1), other)
-            new: Any = av.Packet(b"\0" + apart(*found))
-            new.pts, new.dts, new.time_base, new.is_keyframe = (
-                packet.pts,
-                packet.dts,
-                packet.time_base,
-                packet.is_keyframe,
-            )
-            new.stream = track
-            target.mux(new)
+        assert (packets[key + 1].pts or 0) < (packets[key].pts or 0)
+        found = [list(units(bytes(packet), None)) for packet in packets]
+    leading = found[key + 1]
+    leading.insert(next(i for i, unit in enumerate(leading) if unit[0] & 31 == 1), other)
+    rewrite(path, out, [b"\0" + apart(*some) for some in found])
     for name, refused in ((path, False), (out, True)):
         clip, reader = clip_of(name, GOP, COUNT)
         assert reader.tally.foreign_sets is refused
