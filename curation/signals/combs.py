@@ -72,20 +72,20 @@ def is_combed(luma: np.ndarray, change: np.ndarray) -> bool:
     bands = columns(luma, _BANDS, 2)
     if bands.shape[0] < CELL + 2 or bands.shape[1] < WIDTH:
         return False
-    # Whole cells only: OpenCV averages over a whole number of pixels forty times faster than over fractions of them.
     rows = (bands.shape[0] - 2) // CELL * CELL
     size = (bands.shape[1] // WIDTH, rows // CELL)
-    moves = cv2.resize(change, size, interpolation=cv2.INTER_AREA) >= CHANGED
-    least = max(2, CELLS * moves.size)
-    if np.count_nonzero(moves) < least:
-        return False
+    least = max(2, CELLS * size[0] * size[1])
     above, here, below = bands[:rows], bands[1 : rows + 1], bands[2 : rows + 2]
     low, high = cv2.min(above, below), cv2.max(above, below)
-    limit = cv2.max(cv2.subtract(high, low), T)  # type: ignore[call-overload]  # a number will do; the stubs do not know
+    limit = cv2.max(cv2.absdiff(above, below), T)  # type: ignore[call-overload]  # a number will do; the stubs do not know
     bright = cv2.compare(cv2.subtract(here, high), limit, cv2.CMP_GT)
     dark = cv2.compare(cv2.subtract(low, here), limit, cv2.CMP_GT)
     either = cv2.bitwise_or(bright, dark)
-    if cv2.countNonZero(either) < least * FILLED * WIDTH * CELL:
+    if _most_in_runs(either) < least * FILLED * WIDTH * CELL:
+        return False
+    # Whole cells only: OpenCV averages over a whole number of pixels forty times faster than over fractions of them.
+    moves = cv2.resize(change, size, interpolation=cv2.INTER_AREA) >= CHANGED
+    if np.count_nonzero(moves) < least:
         return False
     runs = cv2.morphologyEx(either, cv2.MORPH_OPEN, _DOWN)
     filled = cv2.resize(runs, size, interpolation=cv2.INTER_AREA) >= 255 * FILLED
@@ -94,6 +94,15 @@ def is_combed(luma: np.ndarray, change: np.ndarray) -> bool:
     if _order(cv2.bitwise_and(bright, runs), cv2.bitwise_and(dark, runs)) >= ORDERED:
         return False
     return _across(here, runs) < ACROSS
+
+
+def _most_in_runs(either: np.ndarray) -> int:
+    """At least as many pixels as lie in runs, and far fewer than all: a tenth of the cost of finding the runs.
+
+    A run is as long as three rows, where it goes on beyond the border, or longer, so a third of it has neighbours in it on both sides.
+    """
+    inner = cv2.bitwise_and(cv2.bitwise_and(either[:-2], either[2:]), either[1:-1])
+    return 3 * cv2.countNonZero(inner)
 
 
 def _across(here: np.ndarray, runs: np.ndarray) -> float:

@@ -129,6 +129,17 @@ def test_text_is_no_comb() -> None:
     assert share(Shot(8, lambda _: page)) == 0.0
 
 
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.8, 0.95, 1.0])
+def test_there_are_no_more_pixels_in_runs_than_the_first_look_says(share: float) -> None:
+    rng = np.random.default_rng(1)
+    for rows in (5, 6, 7, 64):
+        either = np.where(rng.random((rows, 400)) < share, 255, 0).astype(np.uint8)
+        runs = cv2.morphologyEx(either, cv2.MORPH_OPEN, combs._DOWN)
+        assert cv2.countNonZero(runs) <= combs._most_in_runs(either)
+    if share == 0.05:
+        assert combs._most_in_runs(either) < 0.05 * cv2.countNonZero(either)
+
+
 def test_tiny_planes_and_single_frames() -> None:
     assert share(scenes.pan((30, 20), 13, 8, 1.0)) == 0.0
     signal = Combs()
