@@ -3,9 +3,10 @@
     python benchmarks/scan.py [--sizes 360 720 1080] [--codecs h264 hevc vp9] [--videos FOLDER] [--rounds 5] [--dear] [--long]
 
 Makes camera-like video (moving textures with grain, cuts, dissolves, sound) in each size and codec, adds the real files of FOLDER
-where there are any, and runs every way of looking at a file in a process of its own, all ways in turn within a round. CPU
-seconds are those of the whole process (all threads, user and system) around the work: start-up and imports are outside. Printed are
-medians: the floor in CPU-ms per frame, the others as a ratio to the floor of the same round, and the scan's cost above the floor.
+where there are any. Bare decoding (the floor) and the scan take turns within one process, as the engine's own processes scan many
+files: two processes differ by a tenth in what decoding alone costs them. The other ways run in processes of their own. CPU seconds
+are those of the whole process (all threads, user and system) around the work: start-up and imports are outside. Printed are medians:
+the floor in CPU-ms per frame, the others as a ratio to the floor of the same round, and the scan's cost above the floor.
 ``--dear`` lists the network and the text detector apart; ``--long`` scans ten minutes of 1080p with one job and with two.
 """
 
@@ -27,8 +28,6 @@ ROOT = Path(__file__).resolve().parent.parent
 FPS = 30
 WAYS = ("floor", "scan", "passes", "scenedetect")
 DEAR = ("transnetv2", "ensemble", "text")
-SLOW_ROUNDS = 1
-"""Rounds in which one pass per signal and PySceneDetect run too: they are far from any limit, and slow."""
 SIZES = (360, 720, 1080)
 SECONDS = 20
 """Of each video: four shots of five seconds, about what real files have (seven in those that were looked at)."""
@@ -135,8 +134,8 @@ WORK: dict[str, Callable[[Path, int], int]] = {
 }
 
 
-def worker(way: str, path: Path, threads: int, warm: Path) -> None:
-    """Print {cpu_s, frames, peak_mb} of one way on one file, after a first turn on a short file."""
+def worker(ways: list[str], path: Path, threads: int, warm: Path, rounds: int) -> None:
+    """Print a list of {cpu_s, frames, peak_mb} for each way of looking at one file, the ways in turn, after a first turn on a short file."""
     import resource
 
     import cv2
@@ -145,24 +144,32 @@ def worker(way: str, path: Path, threads: int, warm: Path) -> None:
 
     quiet_decoder()
     cv2.setNumThreads(1)
-    WORK[way](warm, threads)
-    begin = time.process_time()
-    frames = WORK[way](path, threads)
-    spent = time.process_time() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"cpu_s": spent, "frames": frames, "peak_mb": peak}))
+    for way in ways:
+        WORK[way](warm, threads)
+    rows: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way in ways:
+            begin = time.process_time()
+            frames = WORK[way](path, threads)
+            spent = time.process_time() - begin
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            rows[way].append({"cpu_s": spent, "frames": frames, "peak_mb": peak})
+    print(json.dumps(rows))
 
 
 # What the parent does --------------------------------------------------------------------------------------------------
 
 
-def measure(way: str, path: Path, threads: int, warm: Path) -> dict[str, float]:
-    """Run one way in a fresh process."""
-    command = [sys.executable, __file__, "--worker", way, str(path), str(threads), str(warm)]
+Rows = dict[str, list[dict[str, float]]]
+
+
+def measure(ways: list[str], path: Path, threads: int, warm: Path, rounds: int = 1) -> Rows:
+    """Run some ways in turn in a fresh process."""
+    command = [sys.executable, __file__, "--worker", ",".join(ways), str(path), str(threads), str(warm), str(rounds)]
     quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **quiet})
     if done.returncode:
-        raise SystemExit(f"{way} on {path.name} failed:\n{done.stderr[-2000:]}")
+        raise SystemExit(f"{', '.join(ways)} on {path.name} failed:\n{done.stderr[-2000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -204,7 +211,7 @@ def make(folder: Path, height: int, codec: str) -> Path:
     return path
 
 
-def line(path: Path, rows: dict[str, list[dict[str, float]]]) -> str:
+def line(path: Path, rows: Rows) -> str:
     """One row of the table."""
     frames = rows["floor"][0]["frames"]
     base = [1000 * r["cpu_s"] / frames for r in rows["floor"]]
@@ -225,10 +232,9 @@ def table(files: list[Path], threads: int, rounds: int, warm: Path) -> None:
     )
     print("|---|---|---|---|---|---|---|")
     for path in files:
-        rows: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-        for number in range(rounds):
-            for way in WAYS[: 2 if number >= SLOW_ROUNDS else None]:
-                rows[way].append(measure(way, path, threads, warm))
+        rows = measure(["floor", "scan"], path, threads, warm, rounds)
+        for way in WAYS[2:]:  # far from any limit, and slow: one round
+            rows |= measure([way], path, threads, warm)
         print(line(path, rows), flush=True)
 
 
@@ -239,12 +245,11 @@ def dear(files: list[Path], rounds: int, warm: Path) -> None:
     for path in files:
         cells = []
         for way in DEAR:
-            values = []
-            for _ in range(min(rounds, 3)):
-                base, own = measure("floor", path, 1, warm), measure(way, path, 1, warm)
-                values.append(
-                    -own["frames"] / 1000 if way == "text" else 1000 * (own["cpu_s"] - base["cpu_s"]) / base["frames"]
-                )
+            rows = measure(["floor", way], path, 1, warm, min(rounds, 3))
+            values = [
+                -own["frames"] / 1000 if way == "text" else 1000 * (own["cpu_s"] - base["cpu_s"]) / base["frames"]
+                for base, own in zip(rows["floor"], rows[way], strict=True)
+            ]
             cells.append(f"{statistics.median(values):.2f}")
         print(f"| {path.name} | " + " | ".join(cells) + " |", flush=True)
 
@@ -282,7 +287,9 @@ def _quiet(command: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worker", nargs=4, metavar=("WAY", "PATH", "THREADS", "WARM"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--worker", nargs=5, metavar=("WAYS", "PATH", "THREADS", "WARM", "ROUNDS"), help=argparse.SUPPRESS
+    )
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, choices=SIZES)
     parser.add_argument("--codecs", nargs="*", default=["h264", "hevc", "vp9"], choices=["h264", "hevc", "vp9"])
     parser.add_argument("--videos", type=Path, default=ROOT.parent / "shared" / "videos", help="folder with real files")
@@ -293,8 +300,8 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="ten minutes of 1080p on one core and on two")
     args = parser.parse_args()
     if args.worker:
-        way, path, threads, warm = args.worker
-        return worker(way, Path(path), int(threads), Path(warm))
+        ways, path, threads, warm, rounds = args.worker
+        return worker(ways.split(","), Path(path), int(threads), Path(warm), int(rounds))
     sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.made or Path(scratch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from math import inf
 from pathlib import Path
@@ -65,6 +65,10 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         self, path: str | Path, *, threads: int = 1, max_pixels: int | None = None, piece: Piece = WHOLE
     ) -> None:
         self._container = open_container(path)
+        self._hear: Callable[[Packet[AudioStream]], None] | None = None
+        self._head: list[Decoded] | None = None
+        self._packets: Generator[Packet[VideoStream], None, None] | None = None
+        self._rest: Generator[Decoded, None, None] | None = None
         try:
             self._stream = video_stream(self._container)
             self._stream.thread_type = "AUTO" if threads != 1 else "NONE"
@@ -81,7 +85,6 @@ class SourceReader(AbstractContextManager["SourceReader"]):
             assert self._stream.time_base is not None
             self.audio = next(iter(self._container.streams.audio), None)
             """The sound that belongs to the picture, or None."""
-            self._hear: Callable[[Packet[AudioStream]], None] | None = None
             self._unheard: list[Packet[AudioStream]] = []  # came by while the first frame was sought
             self.tally = Tally()
             self.bounds = piece.bounds(self._stream.time_base)
@@ -94,7 +97,6 @@ class SourceReader(AbstractContextManager["SourceReader"]):
             self._piece = piece
             self._key_pts = -NEVER
             self._in_hand = 0  # frames that the decoder gave and nobody has seen
-            self._head: list[Decoded] | None = None
             self._packets = self._read_packets(self._all_packets())
             self._damage = Damage(self.tally)
             self._head = self._first_frames()
@@ -102,7 +104,7 @@ class SourceReader(AbstractContextManager["SourceReader"]):
             self.header = self.probe.header
             self._check_size(max_pixels)
         except BaseException:
-            self._container.close()
+            self.close()
             raise
 
     def _check_size(self, max_pixels: int | None) -> None:
@@ -125,7 +127,12 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         self.close()
 
     def close(self) -> None:
-        """Release the file and the decoder. Containers that are only forgotten leak memory."""
+        """Release the file, the decoder and every frame. What is only forgotten stays: reader, generators and listener refer to one
+        another, and Python looks for such rings once in some hundred scans."""
+        self._hear = self._head = None
+        for generator in (self._rest, self._packets):
+            if generator is not None:
+                generator.close()
         self._container.close()
 
     @property
@@ -214,7 +221,7 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         packets, self._key_pts = packets_before(self._container, self._stream, self._piece)
         return packets
 
-    def _read_packets(self, packets: Iterator[Packet]) -> Iterator[Packet[VideoStream]]:
+    def _read_packets(self, packets: Iterator[Packet]) -> Generator[Packet[VideoStream], None, None]:
         """Packets of the video stream. Those of its sound are handed on; others only tell where the file really ends."""
         video, audio = self._stream.index, None if self.audio is None else self.audio.index
         sound_from = -inf if self._piece.from_s is None else self._piece.from_s - SOUND_S
@@ -251,9 +258,10 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         empty.stream = self._stream
         yield empty
 
-    def _decode_packets(self) -> Iterator[Decoded]:
+    def _decode_packets(self) -> Generator[Decoded, None, None]:
         numbers = self._numbers
         fault: int | None = None
+        assert self._packets is not None
         for number, packet in enumerate(self._packets):
             if packet.pts is not None and not packet.is_discard:  # an edit list leaves those out
                 numbers[packet.pts] = number
@@ -330,4 +338,5 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         assert self._head is not None
         yield from self._head
         self._head = []
+        assert self._rest is not None
         yield from self._rest

@@ -12,6 +12,7 @@ import av
 from av.container.input import InputContainer
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
 from curation.opening import SourceFailure
@@ -20,6 +21,7 @@ from schemas.errors import ErrorCode
 
 _ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: cover art is not a video
 _DEFAULT = 0x0001  # AV_DISPOSITION_DEFAULT
+_TINY = 16
 _SHORT = 0.5
 """A video stream of less than this part of the longest one is not the one to be seen."""
 
@@ -102,7 +104,9 @@ def probe(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> 
 
 def _is_mirrored(frame: VideoFrame) -> bool:
     """Whether the display matrix (ISO/IEC 14496-12, 6.2.2: nine numbers by rows) turns left and right around besides any turn."""
-    sides: Any = frame.side_data  # the stubs take it for a mapping to be walked by name
+    # Of a tiny copy: a frame that was asked for its side data refers to itself through them, and would stay until rings are looked for.
+    copy = frame.reformat(width=_TINY, height=_TINY, format="yuv420p", interpolation=Interpolation.POINT, threads=1)
+    sides: Any = copy.side_data  # the stubs take it for a mapping to be walked by name
     matrix = next((bytes(data) for data in sides if data.type == Type.DISPLAYMATRIX), b"")
     if len(matrix) < 36:
         return False
