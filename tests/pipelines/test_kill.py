@@ -277,7 +277,7 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_everything(tmp_path: Path, hangi
     family = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, out
     assert "Interrupted. What is finished is kept" in out
     assert "Traceback" not in out
     gone, alive = psutil.wait_procs(family, timeout=20)
