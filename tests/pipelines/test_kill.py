@@ -252,6 +252,14 @@ def test_source_that_keeps_killing_its_worker_is_given_up(videos: Path, tmp_path
     assert child.attempts(folder, "another run") == 0  # a person who stops runs does not poison anything
 
 
+_AS_FROM_A_TERMINAL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore Ctrl-C, tests too
+from pipelines.cli.main import main
+main()
+"""
+
+
 def test_ctrl_c_keeps_what_is_finished_and_ends_everything(tmp_path: Path, hanging: Any) -> None:
     """SIGINT to the whole group, as a terminal sends it: exit code 130, one line, no child left, and the run is on record."""
     folder = tmp_path / "v"
@@ -259,8 +267,8 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_everything(tmp_path: Path, hangi
     hanging(folder / "hangs.mp4")
     arguments = [
         sys.executable,
-        "-m",
-        "pipelines.cli.main",
+        "-c",
+        _AS_FROM_A_TERMINAL,
         "curate",
         str(folder),
         "--out",
