@@ -36,12 +36,11 @@ cv2.setNumThreads(1)
 from pathlib import Path
 from curation.scan import scan_source
 from schemas.recipe import Scan
-start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for _ in range(int(sys.argv[3])):
-  with open(sys.argv[2], "w+b") as stills:
-    result = scan_source(Path(sys.argv[1]), "s" * 32, Scan(), stills)
+    with open(sys.argv[2], "w+b") as stills:
+        result = scan_source(Path(sys.argv[1]), "s" * 32, Scan(), stills)
 use = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps({"start_mb": start / 1024, "peak_mb": use.ru_maxrss / 1024, "cpu_s": use.ru_utime + use.ru_stime,
+print(json.dumps({"peak_mb": use.ru_maxrss / 1024, "cpu_s": use.ru_utime + use.ru_stime,
                   "frames": result.source["num_frames"], "clips": len(result.clips), "seconds": result.seconds}))
 """
 
@@ -93,9 +92,8 @@ def main() -> None:
         one = Path(folder, "one.mp4")
         encode(minute(width, height), one, FPS, crf=23, options={"preset": "ultrafast"})
         print(f"{'minutes':>8} {'scans':>6} {'frames':>8} {'clips':>6} {'peak MB':>8} {'CPU ms/frame':>13}")
-        for minutes, scans in [(n, 1) for n in arguments.minutes] + [
-            (arguments.minutes[0], n) for n in arguments.scans
-        ]:
+        longer, again = [(n, 1) for n in arguments.minutes], [(arguments.minutes[0], n) for n in arguments.scans]
+        for minutes, scans in dict.fromkeys(longer + again):
             video = Path(folder, f"{minutes}.mp4")
             if not video.exists():
                 repeat(one, video, minutes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, closing
 from math import inf
 from pathlib import Path
 from types import TracebackType
@@ -65,10 +65,10 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         self, path: str | Path, *, threads: int = 1, max_pixels: int | None = None, piece: Piece = WHOLE
     ) -> None:
         self._container = open_container(path)
+        self._exits = ExitStack()
+        self._exits.callback(self._container.close)
         self._hear: Callable[[Packet[AudioStream]], None] | None = None
         self._head: list[Decoded] | None = None
-        self._packets: Generator[Packet[VideoStream], None, None] | None = None
-        self._rest: Generator[Decoded, None, None] | None = None
         try:
             self._stream = video_stream(self._container)
             self._stream.thread_type = "AUTO" if threads != 1 else "NONE"
@@ -97,7 +97,7 @@ class SourceReader(AbstractContextManager["SourceReader"]):
             self._piece = piece
             self._key_pts = -NEVER
             self._in_hand = 0  # frames that the decoder gave and nobody has seen
-            self._packets = self._read_packets(self._all_packets())
+            self._packets = self._exits.enter_context(closing(self._read_packets(self._all_packets())))
             self._damage = Damage(self.tally)
             self._head = self._first_frames()
             self.probe = probe(self._container, self._stream, self._head[0][0])
@@ -130,10 +130,7 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         """Release the file, the decoder and every frame. What is only forgotten stays: reader, generators and listener refer to one
         another, and Python looks for such rings once in some hundred scans."""
         self._hear = self._head = None
-        for generator in (self._rest, self._packets):
-            if generator is not None:
-                generator.close()
-        self._container.close()
+        self._exits.close()
 
     @property
     def fps(self) -> float | None:
@@ -261,7 +258,6 @@ class SourceReader(AbstractContextManager["SourceReader"]):
     def _decode_packets(self) -> Generator[Decoded, None, None]:
         numbers = self._numbers
         fault: int | None = None
-        assert self._packets is not None
         for number, packet in enumerate(self._packets):
             if packet.pts is not None and not packet.is_discard:  # an edit list leaves those out
                 numbers[packet.pts] = number
@@ -323,7 +319,7 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         return min([*numbers, *([] if fault is None else [fault])], default=None)
 
     def _first_frames(self) -> list[Decoded]:
-        self._rest = self._decode_packets()
+        self._rest = self._exits.enter_context(closing(self._decode_packets()))
         for item in self._rest:
             return [item]
         announced = self._stream.frames
@@ -338,5 +334,4 @@ class SourceReader(AbstractContextManager["SourceReader"]):
         assert self._head is not None
         yield from self._head
         self._head = []
-        assert self._rest is not None
         yield from self._rest

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.cutting import ClipToCut
+from curation.decode import SourceReader
 from curation.probe import Probe
 
 
@@ -44,3 +45,10 @@ class Timed:
             faultless=True,
         )
         return replace(clip, **changes)
+
+
+def timed(path: Path) -> Timed:
+    """A video with its frames' times, read by decoding it once."""
+    with SourceReader(path) as reader:
+        stamps = [pts for _, _, pts in reader.decoded()]
+        return Timed(path, reader.probe, stamps, reader.end_pts)

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 
 from curation.clip_form import box_without_bars
 from curation.cutting import ClipToCut, cut_clip
-from curation.decode import SourceReader
 from curation.golden.draw import texture, window
 from curation.golden.encode import encode
-from curation.golden.spans import Timed
+from curation.golden.spans import timed
 from schemas.recipe import Export
 
 CROP = Export(cut="auto", crop_bars=True, crf=8)
@@ -40,11 +39,8 @@ def barred(width: int, height: int, bars: Bars) -> Iterator[np.ndarray]:
 
 def clip_of(path: Path, bars: Bars) -> ClipToCut:
     """All frames of a file."""
-    with SourceReader(path) as reader:
-        pts = [stamp for _, _, stamp in reader.decoded()]
-        probe, end = reader.probe, reader.tally.end_pts
-    assert end is not None
-    return Timed(path, probe, pts, end).clip(0, len(pts), faultless=False, bars=bars)
+    source = timed(path)
+    return source.clip(0, len(source.pts), faultless=False, bars=bars)
 
 
 def luma(path: Path) -> list[np.ndarray]:

@@ -29,7 +29,7 @@ from curation.copy_check import CopyRefused
 from curation.cutting import ClipToCut, CutError, cut_clip
 from curation.decode import SourceReader
 from curation.golden.encode import encode
-from curation.golden.spans import Timed
+from curation.golden.spans import Timed, timed
 from curation.keyframes import starts_afresh
 from curation.pipe_formats import full_range, pipe_format
 from curation.remux import _collect, decoding_times, plan_copy
@@ -796,12 +796,9 @@ def test_fine_clocks_and_long_clips(tmp_path: Path, cut: Any) -> None:
     path, scale = tmp_path / "a.mp4", 10_000_000
     pictures = (np.full((48, 64, 3), i % 200, np.uint8) for i in range(220))
     encode(pictures, path, 1, gop=1, pts=[i * scale for i in range(220)], time_base=Fraction(1, scale))
-    with SourceReader(path) as reader:
-        stamps = [pts for _, _, pts in reader.decoded()]
-        probe = reader.probe
-    assert probe.time_base == Fraction(1, scale)
-    clip = Timed(path, probe, stamps, 220 * scale).clip(0, 220)
-    result = cut_clip(clip, Export(cut=cut, copy_keyframe_interval_s=4.0), tmp_path / "out.mp4")
-    assert (result.how, result.num_frames) == (cut, len(stamps))
+    source = timed(path)
+    assert (source.probe.time_base, source.end_pts) == (Fraction(1, scale), 220 * scale)
+    result = cut_clip(source.clip(0, 220), Export(cut=cut, copy_keyframe_interval_s=4.0), tmp_path / "out.mp4")
+    assert (result.how, result.num_frames) == (cut, len(source.pts))
     with av.open(str(tmp_path / "out.mp4")) as made:
         assert made.duration == pytest.approx(220 * av.time_base)

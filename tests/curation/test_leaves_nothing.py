@@ -20,14 +20,14 @@ from curation.cutting import cut_clip
 from curation.decode import open_source
 from curation.golden.draw import texture, window
 from curation.golden.encode import encode
-from curation.golden.spans import Timed
+from curation.golden.spans import Timed, timed
 from curation.opening import SourceFailure
-from curation.probe import Probe
 from curation.scan import scan_source
-from curation.segments import Piece
+from curation.segments import WHOLE, Piece
 from schemas.recipe import Export, Scan, Shots
 
-FPS, COUNT, SECOND = 25, 100, 12800
+FPS, COUNT = 25, 100
+DEFAULT = Scan()
 
 
 @contextmanager
@@ -66,19 +66,9 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Timed:
     return timed(path)
 
 
-def timed(path: Path) -> Timed:
-    with open_source(path) as reader:
-        stamps = [pts for _, _, pts in reader.decoded()]
-        probe: Probe = reader.probe
-        return Timed(path, probe, stamps, reader.end_pts)
-
-
-def scan(path: Path, out: Path, settings: Scan | None = None, threads: int = 1, piece: Piece | None = None) -> None:
+def scan(path: Path, out: Path, settings: Scan = DEFAULT, threads: int = 1, piece: Piece = WHOLE) -> None:
     with out.open("w+b") as stills:
-        if piece is None:
-            scan_source(path, "s" * 32, settings or Scan(), stills, threads=threads)
-        else:
-            scan_source(path, "s" * 32, settings or Scan(), stills, piece=piece)
+        scan_source(path, "s" * 32, settings, stills, threads=threads, piece=piece)
 
 
 def stop_early(path: Path, _: Path) -> None:
@@ -94,7 +84,7 @@ def fail_at_once(path: Path, _: Path) -> None:
 
 
 READERS: dict[str, Callable[[Path, Path], None]] = {
-    "scan": lambda path, out: scan(path, out),
+    "scan": scan,
     "scan_with_two_threads": lambda path, out: scan(path, out, threads=2),
     "scan_of_a_piece": lambda path, out: scan(path, out, piece=Piece(1.0, 2.0)),
     "scan_without_shots": lambda path, out: scan(path, out, Scan(shots=Shots(backend="fixed"))),
