@@ -1,4 +1,4 @@
-"""Videos whose packets hold other bytes, to deceive what reads headers."""
+"""What the packets of a video hold, and videos whose packets hold other bytes, to deceive what reads headers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import av
+
+
+def stored_in(path: Path) -> tuple[bytes | None, list[tuple[bytes, int, bool]]]:
+    """Extradata, and (data, time of showing, is codec keyframe) of each packet of the first video stream, in decoding order."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        found = [(bytes(p), p.pts or 0, p.is_keyframe) for p in container.demux(stream) if p.size]
+        return stream.codec_context.extradata, found
 
 
 def rewrite(path: Path, out: Path, data: Sequence[bytes]) -> None:

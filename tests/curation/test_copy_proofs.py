@@ -11,24 +11,17 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from curation import copy_check
-from curation.av1_frames import one_form as av1_one_form
 from curation.copy_check import reordering
 from curation.cutting import CutError, CutResult, cut_clip
 from curation.decode import SourceReader
 from curation.golden.draw import texture, window
 from curation.golden.encode import encode
-from curation.golden.packets import rewrite
+from curation.golden.packets import rewrite, stored_in
 from curation.golden.spans import Timed
 from curation.hevc_references import leaves_all_behind
 from curation.keyframes import promises_all, stands_alone
-from curation.nal_units import header_units, is_sequence_set
-from curation.pipe_formats import PC
-from curation.told_forms import told_form
-from curation.vp9_frames import one_form as vp9_one_form
 from schemas.recipe import Export
 
 WIDTH, HEIGHT, FPS, COUNT, GOP = 320, 192, 25, 100, 25
@@ -70,18 +63,10 @@ def read(path: Path) -> Source:
             rows = [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in frame.planes]
             prints.append(hashlib.sha256(b"".join(plane.tobytes() for plane in rows)).digest())
     assert reader.tally.end_pts is not None
-    _, stored = packets_of(path)
+    _, stored = stored_in(path)
     return Source(
         path, reader.probe, pts, reader.tally.end_pts, sizes, prints, [pts.index(t) for _, t, key in stored if key]
     )
-
-
-def packets_of(path: Path) -> tuple[bytes | None, list[tuple[bytes, int, bool]]]:
-    """Extradata, and (data, time of showing, is codec keyframe) of each packet in decoding order."""
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        found = [(bytes(p), p.pts or 0, p.is_keyframe) for p in container.demux(stream) if p.size]
-        return stream.codec_context.extradata, found
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +186,7 @@ def test_a_promise_that_is_not_kept_is_found_out(tmp_path: Path) -> None:
     big = texture(WIDTH + 2 * COUNT + 16, HEIGHT + 16, 5)
     frames = (window(big, 8 + 2 * n, 8, WIDTH, HEIGHT) for n in range(COUNT))
     encode(frames, honest, FPS, gop=GOP, options={"x264-params": "intra-refresh=1:scenecut=0"})
-    extradata, stored = packets_of(honest)
+    extradata, stored = stored_in(honest)
     key = next(n for n, (_, _, key) in enumerate(stored) if key and n)
     assert not promises_all("h264", extradata, stored[key][0])
 
@@ -210,7 +195,7 @@ def test_a_promise_that_is_not_kept_is_found_out(tmp_path: Path) -> None:
         return data if at < 0 else data[: at + 3] + b"\xc4" + bytes(data[at + 2] - 1) + data[at + 3 + data[at + 2] :]
 
     rewrite(honest, lying, [lie(data) for data, _, _ in stored])
-    assert promises_all("h264", extradata, packets_of(lying)[1][key][0])
+    assert promises_all("h264", extradata, stored_in(lying)[1][key][0])
     source = read(lying)
     with pytest.raises(CutError, match="would show other pictures"):
         cut_clip(source.clip(source.keys[1], COUNT), COPY, tmp_path / "out.mp4")
@@ -237,7 +222,7 @@ def test_recovery_points_that_promise_all(sei: bytes, expected: bool) -> None:
 def test_an_open_group_that_is_shown_later_only_does_not_stand_alone(folder: Path, tmp_path: Path) -> None:
     """FFmpeg's decoder would hold back the frames before its recovery point, of which a copy would lose them."""
     source = source_of("h264_open", folder)
-    extradata, stored = packets_of(source.path)
+    extradata, stored = stored_in(source.path)
     late = [data.replace(b"\x06\x06\x01\xc4", b"\x06\x06\x01\x51") for data, _, _ in stored]  # one frame later
     at = [n for n, (_, _, key) in enumerate(stored) if key][1]
     assert late[at] != stored[at][0]
@@ -256,7 +241,7 @@ def test_an_open_group_that_is_shown_later_only_does_not_stand_alone(folder: Pat
 
 def test_an_open_hevc_group_stands_alone_only_as_its_headers_say(folder: Path) -> None:
     source = source_of("hevc_open", folder)
-    extradata, stored = packets_of(source.path)
+    extradata, stored = stored_in(source.path)
     at = [n for n, (_, _, key) in enumerate(stored) if key][1]
     keyframe, time = stored[at][:2]
     leading = [data for data, pts, _ in stored[at + 1 : at + GOP] if pts < time]
@@ -309,165 +294,3 @@ def test_av1_whose_size_changes_is_not_copied(folder: Path, tmp_path: Path) -> N
     assert len(set(source.sizes)) > 3
     with pytest.raises(CutError, match="size of the picture changes"):
         cut_clip(source.clip(0, COUNT), COPY, tmp_path / "out.mp4")
-
-
-def test_vp9_whose_size_changes_between_keyframes_is_not_copied(tmp_path: Path) -> None:
-    big = texture(WIDTH + 2 * COUNT + 16, HEIGHT + 16, 5)
-    frames = (window(big, 8 + 2 * n, 8, WIDTH, HEIGHT) for n in range(75))
-    encode(frames, tmp_path / "even.webm", FPS, codec="libvpx-vp9", gop=75, options=VP9)
-    data = [packet for packet, _, _ in packets_of(tmp_path / "even.webm")[1]]
-    assert vp9_one_form(data)
-    data[40] = made_smaller(data[40])
-    rewrite(tmp_path / "even.webm", tmp_path / "uneven.webm", data)
-    source = read(tmp_path / "uneven.webm")
-    assert source.sizes == [(WIDTH, HEIGHT)] * 40 + [(WIDTH // 2, HEIGHT // 2)] * 35
-    assert vp9_one_form(data[:40])
-    with pytest.raises(CutError, match="size of the picture changes"):
-        cut_clip(source.clip(0, 75), COPY, tmp_path / "out.mp4")
-
-
-def made_smaller(packet: bytes) -> bytes:
-    """A frame of VP9 that refers to frames of twice its size: its header gives half the size, the rest stays as it is."""
-    head, body = header_of(packet)
-    return written(head[:30] + f"000{WIDTH // 2 - 1:016b}{HEIGHT // 2 - 1:016b}" + head[31:], body)
-
-
-def made_hidden(packet: bytes) -> bytes:
-    """A frame of VP9 that is only referred to."""
-    head, body = header_of(packet)
-    return written(head[:6] + "0" + head[7] + "0" + head[8:], body)
-
-
-def written(head: str, body: bytes) -> bytes:
-    head += "0" * (-len(head) % 8)
-    return bytes(int(head[i : i + 8], 2) for i in range(0, len(head), 8)) + body
-
-
-def header_of(packet: bytes) -> tuple[str, bytes]:
-    """(bits of the uncompressed header (6.2), the rest) of a shown frame of VP9 with references; bit 30 says it is of the first one's size."""
-    bits = "".join(f"{byte:08b}" for byte in packet[:64])
-    assert (bits[:8], bits[30]) == ("10000110", "1")
-    at = 31
-
-    def skip(one: int, zero: int) -> None:
-        nonlocal at
-        at += one if bits[at] == "1" else zero
-
-    skip(33, 1)  # render_size
-    at += 1
-    skip(1, 3)  # interpolation_filter
-    at += 4 + 9  # contexts, level and sharpness of the loop filter
-    changes = bits[at : at + 2] == "11"
-    skip(2, 1)
-    for _ in range(6 * changes):
-        skip(8, 1)
-    at += 8
-    for _ in range(3):
-        skip(6, 1)  # deltas of the quantiser
-    assert bits[at] == "0", "no segments"
-    at += 1
-    skip(2, 1)  # rows of tiles
-    at += 16
-    return bits[:at], packet[-(-at // 8) :]
-
-
-def test_hidden_frames_count_as_well(folder: Path) -> None:
-    data = [packet for packet, _, _ in packets_of(source_of("vp9", folder).path)[1]]
-
-    def together(*frames: bytes) -> bytes:
-        index = bytes([0xC8 | len(frames) - 1])
-        return b"".join(frames) + index + b"".join(len(f).to_bytes(2, "little") for f in frames) + index
-
-    hidden = made_hidden(data[1])
-    assert vp9_one_form([data[0], together(hidden, data[2])])
-    assert vp9_one_form([data[0], together(hidden, b"\x88")]), "an existing frame is shown"
-    for wrong in (
-        together(data[1], data[2]),  # two are shown
-        together(hidden),
-        together(hidden, made_smaller(data[2])),
-        together(hidden, data[2])[:-6] + b"\xff" + together(hidden, data[2])[-5:],
-        data[1] + together(hidden, data[2]),
-    ):
-        assert not vp9_one_form([data[0], wrong])
-
-
-READERS = {"vp9": vp9_one_form, "av1": av1_one_form}
-
-
-@pytest.mark.parametrize("kind", READERS)
-def test_only_whole_groups_of_one_form_are_known_as_such(kind: str, folder: Path) -> None:
-    source = source_of(kind, folder)
-    data = [packet for packet, _, _ in packets_of(source.path)[1]]
-    known = READERS[kind]
-    assert known(data)
-    assert known(data[source.keys[1] :])
-    assert not known(data[1:])
-    assert not known([])
-    assert not known([data[0], b"", data[1]])
-    assert not known([data[0], data[1][:1]])
-    assert not known([data[0], b"\xff" * 40])
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.sampled_from(sorted(READERS)), st.integers(0, 11), st.integers(0, 11), st.integers(1, 255))
-def test_whatever_is_taken_for_one_form_decodes_to_one(
-    small: dict[str, tuple[Path, list[bytes]]], kind: str, packet: int, byte: int, change: int
-) -> None:
-    """Damage in headers: either they are no longer understood, or a decoder sees no other size than the first."""
-    path, data = small[kind]
-    damaged = bytearray(data[packet])
-    damaged[byte % len(damaged)] ^= change
-    changed = [*data[:packet], bytes(damaged), *data[packet + 1 :]]
-    if not READERS[kind](changed):
-        return
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        context: Any = stream.codec_context
-        context.thread_type, context.thread_count = "NONE", 1
-        sizes = set()
-        for one in changed:
-            try:
-                sizes |= {(frame.width, frame.height) for frame in context.decode(av.Packet(one))}
-            except av.error.FFmpegError:
-                continue
-    assert len(sizes) <= 1
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.sampled_from(["h264", "hevc"]), st.integers(0, 60), st.integers(1, 255))
-def test_a_form_that_is_told_is_what_decoders_find(
-    small: dict[str, tuple[Path, list[bytes]]], kind: str, byte: int, change: int
-) -> None:
-    """Parameter sets that were changed: what is still understood is read as FFmpeg reads it."""
-    path, data = small[kind]
-    with av.open(str(path)) as container:
-        extradata = container.streams.video[0].codec_context.extradata
-    assert extradata is not None
-    first = next(unit for unit in header_units(kind, extradata) if is_sequence_set(kind, unit))
-    damaged = bytearray(extradata)
-    damaged[extradata.index(first) + byte % len(first)] ^= change
-    form = told_form(kind, bytes(damaged), data)
-    if form is None or not form.plain:
-        return
-    context: Any = av.CodecContext.create(kind, "r")
-    context.extradata, context.thread_count = bytes(damaged), 1
-    try:
-        shown = [frame for packet in (av.Packet(data[0]), None) for frame in context.decode(packet)]
-    except av.error.FFmpegError:
-        return
-    for frame in shown:
-        assert (frame.width, frame.height, frame.format.name) == (form.width, form.height, "yuv420p")
-        assert frame.color_range != PC
-
-
-@pytest.fixture(scope="module")
-def small(folder: Path) -> dict[str, tuple[Path, list[bytes]]]:
-    """Twelve packets of each codec, small."""
-    made = {}
-    for kind in (*READERS, "h264", "hevc"):
-        name, options = SOURCES[kind]
-        path = folder / f"small-{name}"
-        big = texture(64 + 40, 64 + 16, 5)
-        encode((window(big, 8 + n, 8, 64, 64) for n in range(12)), path, FPS, gop=6, **options)
-        made[kind] = path, [data for data, _, _ in packets_of(path)[1]]
-    return made
