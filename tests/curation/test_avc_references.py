@@ -15,6 +15,7 @@ from curation.avc_headers import Sets
 from curation.avc_references import leaves_all_behind
 from curation.golden.draw import texture, window
 from curation.golden.encode import encode
+from curation.golden.packets import stored_in
 from curation.nal_units import header_units, length_size, units
 
 WIDTH, HEIGHT, COUNT, GOP = 96, 64, 40, 12
@@ -43,10 +44,7 @@ def streams(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes |
         big = texture(WIDTH + 3 * COUNT + 16, HEIGHT + 16, 5)
         frames = (window(big, 8 + 3 * n, 8 + n % 3, WIDTH, HEIGHT) for n in range(COUNT))
         encode(frames, path, 25, gop=GOP, bframes=bframes, options={"preset": "medium", "x264-params": parameters})
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            packets = [(bytes(p), p.pts or 0, p.is_keyframe) for p in container.demux(stream) if p.size]
-            made[kind] = stream.codec_context.extradata, packets
+        made[kind] = stored_in(path)
     return made
 
 
