@@ -112,22 +112,22 @@ def _moments(bgr: np.ndarray, gray: np.ndarray) -> _Moments:
     blue, green, red = cv2.split(bgr)
     rg = cv2.subtract(red, green, dtype=cv2.CV_32F)
     yb = cv2.subtract(cv2.addWeighted(red, 0.5, green, 0.5, 0.0, dtype=cv2.CV_32F), blue, dtype=cv2.CV_32F)
-    (rg_mean, rg_std), (yb_mean, yb_std), (mean, std) = (_mean_std(plane) for plane in (rg, yb, gray))
+    (rg_mean, rg2), (yb_mean, yb2), (gray_mean, gray2) = (_mean_and_square(plane) for plane in (rg, yb, gray))
     return _Moments(
-        gray=mean,
-        gray2=std**2 + mean**2,
+        gray=gray_mean,
+        gray2=gray2,
         rg=rg_mean,
         yb=yb_mean,
-        chroma2=rg_std**2 + rg_mean**2 + yb_std**2 + yb_mean**2,
+        chroma2=rg2 + yb2,
         dark=int(np.count_nonzero(gray <= _DARK)) / gray.size,
         bright=int(np.count_nonzero(gray >= _BRIGHT)) / gray.size,
         half=cv2.resize(gray, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA),
     )
 
 
-def _mean_std(plane: np.ndarray) -> tuple[float, float]:
-    mean, std = cv2.meanStdDev(plane)
-    return float(mean[0, 0]), float(std[0, 0])
+def _mean_and_square(plane: np.ndarray) -> tuple[float, float]:
+    """Mean, and mean of the squares."""
+    return cv2.mean(plane)[0], cv2.norm(plane, cv2.NORM_L2SQR) / plane.size
 
 
 def _without_bars(m: _Moments, crop: Crop) -> Light:

@@ -27,8 +27,8 @@ RATE = 2.0
 """Samples per second."""
 EDGE = 40
 """Levels of 255 over two pixels: |gx| + |gy| of an edge."""
-STAYS = 0.5
-"""Share of its own length by which the gradient of an edge that stays may change."""
+STAYS_PART = 2
+"""One in so many: the part of its own length by which the gradient of an edge that stays may change."""
 CROWD = 0.25
 """Share of edges that stay, in a window of 7 × 7 pixels, from which they are an overlay and not chance."""
 BOTH = 0.06
@@ -71,7 +71,7 @@ class Overlay:
             length = cv2.add(wide, high)
             changes = [cv2.add(cv2.absdiff(across, x), cv2.absdiff(down, y)) for _, x, y in self._last]
             edges = length >= EDGE
-            stays = edges & (cv2.max(*changes) <= length * STAYS)
+            stays = edges & (cv2.max(*changes) * STAYS_PART <= length)
             masks = np.packbits(np.stack([edges, stays & (wide >= high), stays & (wide < high)]))
             self._samples.add((masks, frame.gray.shape), frame.index, self._last[0][0])
         self._last.append((frame.index, across, down))
