@@ -15,7 +15,7 @@ from curation.captioning.prompts import load_prompt
 from curation.captioning.rewriting import Rewriter
 from curation.captioning.sidecar import ReadText, SidecarCaptioner, read_local_text
 from curation.captioning.text import measure_text
-from schemas.chat import ChatModel
+from schemas.chat import ChatModel, Unanswered
 
 __all__ = [
     "CaptionText",
@@ -24,6 +24,7 @@ __all__ = [
     "DescribeCaptioner",
     "SidecarCaptioner",
     "StillRef",
+    "Unanswered",
     "caption_clips",
     "make_captioners",
     "make_rewriter",

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from curation.captioning.contract import CaptionText, ClipFacts
 from curation.plugins import Plugin
+from schemas.chat import Unanswered
 from schemas.errors import StivError
 from schemas.ids import canonical
 
@@ -49,6 +50,7 @@ class OutsideCaptioner:
 
         Raises:
             StivError: the package's code failed, or did not answer with one text per clip.
+            Unanswered: it said of some clips that they have no text for a reason that may pass; what it made for others is kept.
         """
         kept = [self._kept(clip) for clip in clips]
         asked = [clip for clip, text in zip(clips, kept, strict=True) if text is None]
@@ -59,17 +61,22 @@ class OutsideCaptioner:
         try:
             async with self._turn:
                 answers = list(await self._plugin.made.caption(clips))
-        except StivError:
+        except (StivError, Unanswered):
             raise
         except Exception as error:  # whatever somebody else's code may raise
             raise self._failed(f"{type(error).__name__}: {error}") from error
         if len(answers) != len(clips):
             raise self._failed(f"it gave {len(answers)} texts for {len(clips)} clips")
+        lacking = [answer for answer in answers if isinstance(answer, Unanswered)]
         for clip, answer in zip(clips, answers, strict=True):
-            if answer is not None and not isinstance(answer, CaptionText):
+            if answer is None or isinstance(answer, Unanswered):
+                continue
+            if not isinstance(answer, CaptionText):
                 raise self._failed(f"it gave a {type(answer).__name__} where a CaptionText or None belongs")
-            if answer is not None and self._keeps is not None:
+            if self._keeps is not None:
                 self._keeps.put(clip.clip_id, dataclasses.asdict(answer), clip.clip_id)
+        if lacking:
+            raise Unanswered(sum(one.questions for one in lacking), lacking[0].why)
         return answers
 
     def _kept(self, clip: ClipFacts) -> CaptionText | None:

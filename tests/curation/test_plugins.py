@@ -16,7 +16,7 @@ import pytest
 
 from curation import plugins
 from curation.answers import KeptAnswers
-from curation.captioning import make_captioners
+from curation.captioning import Unanswered, make_captioners
 from curation.captioning.contract import CaptionText, ClipFacts, StillRef
 from curation.captioning.outside import OutsideCaptioner
 from curation.own_scores import score_clips
@@ -251,6 +251,26 @@ def test_a_package_that_fails_is_named() -> None:
 
     with pytest.raises(StivError, match="0 texts for 1 clips"):
         captions(Short(str), [clip()])
+
+
+def test_a_failure_that_may_pass_costs_no_other_text_and_is_asked_about_again(tmp_path: Path) -> None:
+    down = {"b", "c"}
+    toy = Toy(lambda c: Unanswered(1, f"{c.clip_id} is down") if c.clip_id in down else CaptionText(c.clip_id))
+    clips, kept = [clip(i) for i in "abcd"], KeptAnswers(Store(tmp_path), "f", 0)
+    with pytest.raises(Unanswered, match=r"^b is down$") as failed:
+        captions(toy, clips, kept)
+    assert failed.value.questions == 2
+    kept.close()
+    down.clear()
+    assert captions(toy, clips, KeptAnswers(Store(tmp_path), "f", 0)) == [CaptionText(i) for i in "abcd"]
+    assert toy.asked == [*"abcd", *"bc"]
+
+    class Busy(Toy):
+        async def caption(self, clips: Sequence[ClipFacts]) -> list[Any]:
+            raise Unanswered(len(clips), "busy")
+
+    with pytest.raises(Unanswered, match=r"^busy$"):
+        captions(Busy(str), clips)
 
 
 def test_warnings_of_a_package_are_told_once() -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from curation import plugins
+from curation.captioning import Unanswered
 from curation.corpus import Corpus
-from schemas.errors import RecipeError
+from schemas.errors import RecipeError, UnansweredError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin"
 OWN = (
@@ -113,6 +114,33 @@ def test_a_scorer_that_fails_on_one_clip_is_a_note_and_is_asked_again(
     monkeypatch.setattr(stiv_example.Brightness, "score", good)
     run(corpus, settings=(*settings, "select.small=width < 9"), stages=("features",), name="two")
     assert all(len(row["user_scores"]) == 2 for row in rows(corpus, "scores", "two"))
+
+
+def test_a_captioner_whose_service_is_down_for_one_clip_is_asked_about_that_one_again(
+    example: Path, corpus: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import stiv_example
+
+    good, asked, lost = stiv_example.FileNames.caption, [], []
+
+    async def down(self: Any, clips: Any) -> list[Any]:
+        asked.extend(clip.clip_id for clip in clips)
+        lost.append(clips[0].clip_id)
+        return [Unanswered(1, "out for lunch"), *(await good(self, clips[1:]))]
+
+    async def up(self: Any, clips: Any) -> list[Any]:
+        asked.extend(clip.clip_id for clip in clips)
+        return list(await good(self, clips))
+
+    monkeypatch.setattr(stiv_example.FileNames, "dear", True)
+    monkeypatch.setattr(stiv_example.FileNames, "caption", down)
+    with pytest.raises(UnansweredError, match=r"no answer, for a reason that may pass.*out for lunch"):
+        run(corpus, settings=OWN, stages=STAGES, name="own")
+    assert len(asked) == len(set(asked)) == 4
+    monkeypatch.setattr(stiv_example.FileNames, "caption", up)
+    _, counts = run(corpus, settings=OWN, stages=STAGES, name="own")
+    assert counts.captioners == {"file_names": 4}
+    assert sorted(asked[4:]) == sorted(lost) != sorted(asked[:4])
 
 
 def test_only_clips_that_the_cheap_rules_leave_are_scored(example: Path, corpus: Path, run: Callable[..., Any]) -> None:
