@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,7 @@ _CHANGES = "which gives other answers from run to run"
 # DuckDB lists these as functions of their arguments alone, but they read the clock or its own version.
 _UNDECLARED_CHANGES = frozenset({"age", "current_localtime", "current_localtimestamp", "version"})
 _CLOCK_WORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+_ZONED = ("TIME ZONE", "TIMESTAMPTZ")  # in the names of types
 _UNLISTED = {"unnest": "table", "count_star": "aggregate"}
 _KINDS = {
     "aggregate": "an aggregate, which looks at other rows",
@@ -186,17 +187,28 @@ def _function_fix(name: str, reason: str) -> str:
 def _functions() -> dict[str, _Function]:
     with connection() as db:
         rows = db.execute(
-            "SELECT lower(function_name), function_type, stability, macro_definition, parameters FROM duckdb_functions()"
+            "SELECT lower(function_name), function_type, stability, parameter_types, return_type, macro_definition, parameters"
+            " FROM duckdb_functions()"
         ).fetchall()
     found: dict[str, _Function] = {}
-    for name, kind, stability, body, parameters in rows:
+    for name, kind, stability, types, result, body, parameters in rows:
         before = found.get(name, _Function(frozenset(), name in _UNDECLARED_CHANGES, ()))
         found[name] = _Function(
             before.kinds | {kind},
-            before.changes or (kind == "scalar" and stability != "CONSISTENT"),
+            before.changes or (kind == "scalar" and not _is_fixed(stability, types, result)),
             before.macros + (((body, frozenset(p.lower() for p in parameters)),) if kind == "macro" else ()),
         )
     return found
+
+
+def _is_fixed(stability: str, types: Sequence[str], result: str) -> bool:
+    """Whether a scalar function gives the same answer for the same arguments in every run.
+
+    From 2.0.1 on DuckDB says of what works with a time zone (`-` has such a form) that it does so within one query only, as the zone
+    can be set. Here it is UTC.
+    """
+    zoned = any(mark in str(kind) for kind in (*types, result) for mark in _ZONED)
+    return stability == "CONSISTENT" or (stability == "CONSISTENT_WITHIN_QUERY" and len(types) > 0 and zoned)
 
 
 @functools.cache

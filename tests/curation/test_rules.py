@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from curation.expressions import connection
+from curation.expressions import _is_fixed, connection
 from curation.rules import (
     apply_keep,
     apply_rules,
@@ -287,6 +287,26 @@ def test_the_connection_is_in_utc_and_has_one_thread() -> None:
     with connection() as db:
         assert db.sql("SELECT current_setting('TimeZone'), current_setting('threads')").fetchall() == [("UTC", 1)]
     assert kept("strftime(to_timestamp(0), '%H') = '00'") == [True] * 4
+    assert kept("year(make_timestamptz(2020, 1, 1, 0, 0, 0.0) - INTERVAL 1 HOUR) = 2019") == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("stability", "types", "result", "fixed"),
+    [
+        ("CONSISTENT", ["DOUBLE", "DOUBLE"], "DOUBLE", True),
+        ("CONSISTENT_WITHIN_QUERY", ["TIMESTAMP WITH TIME ZONE", "INTERVAL"], "TIMESTAMP WITH TIME ZONE", True),
+        ("CONSISTENT_WITHIN_QUERY", ["TIMESTAMPTZ_NS"], "BIGINT", True),
+        ("CONSISTENT_WITHIN_QUERY", ["VARCHAR", "DATE"], "TIMESTAMP WITH TIME ZONE", True),
+        ("CONSISTENT_WITHIN_QUERY", [], "TIMESTAMP WITH TIME ZONE", False),  # the clock
+        ("CONSISTENT_WITHIN_QUERY", ["VARCHAR"], "ANY", False),  # a setting
+        ("VOLATILE", ["TIMESTAMP WITH TIME ZONE"], "BIGINT", False),
+    ],
+)
+def test_forms_of_functions_that_ask_the_time_zone_are_fixed(
+    stability: str, types: list[str], result: str, fixed: bool
+) -> None:
+    """DuckDB 2.0.1 declares these forms of `+` and `-` so, and thereby every rule that has a minus in it."""
+    assert _is_fixed(stability, types, result) is fixed
 
 
 def test_percentiles_are_found_and_resolved() -> None:
