@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,12 @@ def test_only_missing_segments_are_scanned_after_a_kill(
 ) -> None:
     """The run dies when two tasks have answered; the next one begins only the others."""
     begun: list[str] = []
-    real = scan._submit
+    real, reached = scan._submit, 3
 
     def noted(worker: Any, task: Any, threads: int, *more: Any) -> Any:
         begun.append(task.folder.name)
-        return real(worker, task, threads, *more)
+        # However late the run dies on a busy machine: the last two segments are not reached before.
+        return real(worker, task, threads, *more) if len(begun) <= reached else Future()
 
     class Death(BaseException):
         pass
@@ -123,8 +125,10 @@ def test_only_missing_segments_are_scanned_after_a_kill(
     base = scan.scratch(Corpus.open(tmp_path / "c"), 0)
     answered = {folder.parent.name for folder in base.glob(f"*/{child.RESULT_FILE}")}
     assert set(calls) <= answered
-    assert len(answered) < 5
+    assert len(begun) == 5
+    assert 2 <= len(answered) <= reached
     begun.clear()
+    reached = 5
     run(tmp_path / "c", videos, settings=SETTINGS, stages=SCAN)
     assert len(begun) == len(set(begun)) == 5 - len(answered)
     assert not answered & set(begun)
