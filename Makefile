@@ -1,11 +1,12 @@
 # Every target sets up its own virtual environment first; nothing needs to be installed by hand.
 PYTHON ?= python3
 VENV ?= .venv
+PINS ?= -c constraints.txt
 BIN := $(VENV)/bin
 DEMO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test nightly lint types check docs bench clean
+.PHONY: help setup demo test nightly newest lint types check docs bench clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -16,7 +17,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make setup PYTHON=python3.11")'
 	@echo "Setting up $(VENV): two to five minutes; torch is large …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINS) -e '.[train,dev]'
 	@touch $@
 
 demo: setup ## generate golden videos, curate them on Ray, train a small model on the shards, generate with it
@@ -36,6 +37,10 @@ test: setup ## the tests that a change must pass
 nightly: setup ## all tests, long ones too
 	$(BIN)/python -m pytest
 
+newest: ## the tests in an environment of their own with the newest versions that pyproject.toml allows, as `pip install` brings them
+	rm -rf .venv-newest
+	$(MAKE) test VENV=.venv-newest PINS=
+
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,4 +57,4 @@ bench: setup ## measured tables, printed
 	$(BIN)/python benchmarks/shots.py
 
 clean: ## remove the demo and the environment
-	rm -rf $(DEMO) $(VENV)
+	rm -rf $(DEMO) $(VENV) .venv-newest
