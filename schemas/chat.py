@@ -50,6 +50,11 @@ class Unanswered(Exception):
         super().__init__(why)
         self.questions, self.why = questions, why
 
+    @staticmethod
+    def together(errors: Sequence[Unanswered]) -> Unanswered:
+        """One over the questions of all (one or more), with the reason of the first."""
+        return Unanswered(sum(error.questions for error in errors), errors[0].why)
+
 
 @dataclass(slots=True)
 class Usage:

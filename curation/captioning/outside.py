@@ -67,16 +67,14 @@ class OutsideCaptioner:
             raise self._failed(f"{type(error).__name__}: {error}") from error
         if len(answers) != len(clips):
             raise self._failed(f"it gave {len(answers)} texts for {len(clips)} clips")
-        lacking = [answer for answer in answers if isinstance(answer, Unanswered)]
         for clip, answer in zip(clips, answers, strict=True):
-            if answer is None or isinstance(answer, Unanswered):
-                continue
-            if not isinstance(answer, CaptionText):
+            if isinstance(answer, CaptionText):
+                if self._keeps is not None:
+                    self._keeps.put(clip.clip_id, dataclasses.asdict(answer), clip.clip_id)
+            elif answer is not None and not isinstance(answer, Unanswered):
                 raise self._failed(f"it gave a {type(answer).__name__} where a CaptionText or None belongs")
-            if self._keeps is not None:
-                self._keeps.put(clip.clip_id, dataclasses.asdict(answer), clip.clip_id)
-        if lacking:
-            raise Unanswered(sum(one.questions for one in lacking), lacking[0].why)
+        if lacking := [answer for answer in answers if isinstance(answer, Unanswered)]:
+            raise Unanswered.together(lacking)
         return answers
 
     def _kept(self, clip: ClipFacts) -> CaptionText | None:

@@ -84,7 +84,7 @@ def all_of(done: Sequence[Result | BaseException]) -> list[Result]:
         if isinstance(result, BaseException) and not isinstance(result, Unanswered):
             raise result
     if lacking:
-        raise Unanswered(sum(error.questions for error in lacking), lacking[0].why)
+        raise Unanswered.together(lacking)
     return [result for result in done if not isinstance(result, BaseException)]
 
 

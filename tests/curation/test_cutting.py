@@ -22,13 +22,12 @@ from curation.clip_form import fitted_size
 from curation.cutting import ClipToCut, CutError, cut_clip
 from curation.decode import SourceReader
 from curation.golden.encode import encode
+from curation.golden.numbered import number_of, numbered
 from curation.golden.spans import Timed, timed
-from curation.pipe_formats import full_range
 from curation.sound import write_sound
 from schemas.recipe import Export
 
 VIDEOS = Path(__file__).resolve().parents[2].parent / "shared" / "videos"
-COLUMNS, ROWS = 4, 2
 WIDTH, HEIGHT = 160, 96
 ENCODE = Export(cut="encode")
 COPY = Export(copy_keyframe_interval_s=4.0)
@@ -36,34 +35,6 @@ X264 = {"preset": "veryfast", "sc_threshold": "0"}  # keyframes only where a tes
 
 
 # Sources and what is read from them
-
-
-def numbered(count: int, width: int = WIDTH, height: int = HEIGHT) -> Iterator[np.ndarray]:
-    """Frames with their number in binary, over a texture that moves (so that frames refer to each other)."""
-    texture = cv2.GaussianBlur(np.random.default_rng(7).integers(0, 256, (height, width), np.uint8), (0, 0), 1.5)
-    for n in range(count):
-        gray = np.roll(texture, (n, 2 * n), (0, 1)) // 6
-        for bit in range(COLUMNS * ROWS):
-            y, x = divmod(bit, COLUMNS)
-            block = gray[
-                y * height // ROWS : (y + 1) * height // ROWS, x * width // COLUMNS : (x + 1) * width // COLUMNS
-            ]
-            block += 170 if n >> bit & 1 else 20
-        yield np.repeat(gray[:, :, None], 3, axis=2)
-
-
-def number_of(gray: np.ndarray) -> int:
-    """The number in an upright picture."""
-    height, width = gray.shape
-    number = 0
-    for bit in range(COLUMNS * ROWS):
-        y, x = divmod(bit, COLUMNS)
-        middle = gray[
-            int((y + 0.25) * height / ROWS) : int((y + 0.75) * height / ROWS),
-            int((x + 0.25) * width / COLUMNS) : int((x + 0.75) * width / COLUMNS),
-        ]
-        number |= int(middle.mean() > 115) << bit
-    return number
 
 
 @dataclass(frozen=True)
@@ -265,23 +236,6 @@ def test_rgb_keeps_its_colours(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "out.mp4")) as mp4:
         shown = next(mp4.decode(video=0)).reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()
     assert np.abs(shown.astype(int) - colour).max() <= 4
-
-
-@pytest.mark.parametrize(
-    ("pixel_format", "tag", "full"),
-    [
-        ("gray", 0, True),
-        ("gray", 1, False),
-        ("yuvj420p", 0, True),
-        ("yuv420p", 0, False),
-        ("yuv420p", 2, True),
-        ("rgb24", 0, True),
-    ],
-)
-def test_the_range_of_untagged_frames_follows_their_format(pixel_format: str, tag: int, full: bool) -> None:
-    frame = av.VideoFrame(16, 16, pixel_format)
-    frame.color_range = tag
-    assert full_range(frame) is full
 
 
 @pytest.mark.parametrize("pts", [None, [33 * n + (400 if n > 20 else 0) for n in range(60)]])

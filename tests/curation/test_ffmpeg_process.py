@@ -1,4 +1,4 @@
-"""The ffmpeg that encodes clips: what it takes, and what is left when it fails, is interrupted, or is not there."""
+"""The ffmpeg that encodes clips: what is left when it fails, is interrupted, or is not there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import psutil
 import pytest
@@ -15,7 +14,6 @@ from curation import cutting, encoder
 from curation.cutting import CutError, cut_clip
 from curation.golden.encode import encode
 from curation.golden.spans import Timed, timed
-from curation.pipe_formats import pipe_format
 from schemas.errors import UsageError
 from schemas.recipe import Export
 
@@ -109,26 +107,3 @@ def test_a_missing_ffmpeg_is_named_with_the_fix(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("STIV_FFMPEG", str(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match=r"nowhere.*imageio-ffmpeg"):
         encoder.ffmpeg_binary()
-
-
-def test_every_pixel_format_has_a_way_through_the_pipe() -> None:
-    """Formats that NUT cannot name would silently be taken for another one."""
-    array = np.zeros((16, 32, 3), np.uint8)
-    known = {"yuv420p", "yuvj420p", "yuv422p10le", "nv12", "gray", "gray10le", "rgb24"}
-    for name in known | {
-        "nv16",
-        "p010le",
-        "yuv440p",
-        "yuva420p",
-        "bgra",
-        "gbrp12le",
-        "rgb48le",
-        "ya8",
-        "yuv410p",
-        "monob",
-    }:
-        frame = av.VideoFrame.from_ndarray(array, format="rgb24").reformat(format=name)
-        chosen = pipe_format(frame)
-        assert (chosen == name) == (name in known | {"rgb48le"})
-        deep = max(component.bits for component in frame.format.components) > 8
-        assert (max(component.bits for component in av.VideoFormat(chosen).components) > 8) == deep
